@@ -1,0 +1,1 @@
+"""What reads the topics: data-loss prevention and governance."""

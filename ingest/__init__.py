@@ -1,0 +1,1 @@
+"""The core: owns connectors, reads providers, publishes exactly once."""

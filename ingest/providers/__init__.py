@@ -1,0 +1,1 @@
+"""One folder a provider; discovered, never registered."""

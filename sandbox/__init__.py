@@ -1,0 +1,1 @@
+"""Simulated provider tenants; imports nothing of the product."""

@@ -1,0 +1,1 @@
+"""What is on the wire: OCSF events, topics and control records."""
