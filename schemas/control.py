@@ -86,7 +86,8 @@ class Cursor(Record):
     """How far a feed has got on one axis (topic `cursors`, key: connector/feed/axis).
 
     `position` is the provider's own, opaque; `until` the end of the last whole window; `snapshot` numbers full
-    reads; `done` lists containers read whole.
+    reads, `page` their pages; `finishing`: all is read, deletions are under way; `held`: that many entities
+    vanished at once and wait for a second look; `done` lists containers read whole.
     """
 
     incarnation: str
@@ -94,8 +95,10 @@ class Cursor(Record):
     until: int | None = None
     snapshot: int = 0
     page: int = 0
+    started_at: int = 0
+    finishing: bool = False
+    held: int = 0
     done: tuple[str, ...] = ()
-    hints: tuple[Json, ...] = ()
     finished_at: int = 0
 
 
@@ -150,13 +153,17 @@ class Seen(Record):
 
 
 class Members(Record):
-    """A page of an inventory (topic `members`): ids, and an 8-byte hash of each one's content, base64."""
+    """A page of an inventory (topic `members`): ids, and an 8-byte hash of each one's content, base64.
+
+    A hash of zero says that the entity is gone. `live` pages come from feeds that follow changes.
+    """
 
     incarnation: str
     snapshot: int
     topic: str
     ids: tuple[str, ...]
     contents: str
+    at: int = 0
     live: bool = False
 
 
