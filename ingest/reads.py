@@ -163,6 +163,16 @@ class Feed:
     repeats: timedelta = timedelta()
     silence: timedelta | None = None
 
+    @property
+    def reads_all(self) -> bool:
+        """Whether it begins with a full read, whose end tells what is gone."""
+        return self.late is None and self.every is not None and not _INVENTORIES.isdisjoint(self.covers)
+
+
+_INVENTORIES: frozenset[Capability] = frozenset(
+    {"accounts", "groups", "privileges", "app_permissions", "dlp_backlog", "sharing_control"}
+)
+
 
 def feed(
     *covers: Capability,

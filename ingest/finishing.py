@@ -1,0 +1,126 @@
+"""The end of a full read: what it did not see is deleted, unless so much vanished that it is held back."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+
+from ingest.consuming import Incoming, Place, read_to_end
+from ingest.inventory import entity_hash
+from ingest.producing import Outgoing
+from ingest.publish import Unit
+from ingest.state import key, parts_of
+from schemas.control import Cursor, Members, UnreadableRecordError
+
+if TYPE_CHECKING:
+    from ingest.feeds import Owner
+
+_PART = 2000
+_log = structlog.get_logger(part="finishing")
+
+
+class Finisher:
+    """Ends the full reads of one feed on one axis; every step can be repeated after a crash."""
+
+    def __init__(self, owner: "Owner", feed: str, axis: str) -> None:
+        self._owner, self._feed, self._axis = owner, feed, axis
+
+    async def finish(self, cursor: Cursor) -> None:
+        """Delete what vanished, drop the pages of older snapshots, and note that the read is whole."""
+        owner, inventory = self._owner, self._owner.state.inventory
+        gone = inventory.vanished(self._feed, self._axis, cursor.started_at)
+        if inventory.suspicious(self._feed, self._axis, len(gone)) and not cursor.held:
+            await self._hold(cursor, len(gone))
+            return
+        if gone:
+            await self._delete(set(gone))
+        old = inventory.finish(self._feed, self._axis, cursor.snapshot, cursor.started_at)
+        records = [
+            owner.record("members", key(owner.wish.name, self._feed, self._axis, str(n), str(p)), None)
+            for n, p in old
+        ]
+        for start in range(0, len(records), _PART):
+            await owner.committer.commit(Unit(records[start : start + _PART]))
+        await self._save(
+            cursor.model_copy(
+                update={
+                    "finishing": False,
+                    "held": 0,
+                    "page": 0,
+                    "finished_at": max(owner.clock.now(), cursor.started_at),
+                }
+            )  # fmt: skip
+        )
+
+    async def _hold(self, cursor: Cursor, gone: int) -> None:
+        """Keep everything, and let the next full read say whether it is true.
+
+        A lost permission lists nothing with 200 OK.
+        """
+        owner, inventory = self._owner, self._owner.state.inventory
+        scope = inventory.scope(self._feed, self._axis)
+        seen = sorted(number for number in scope.pages if number[0] == cursor.snapshot)
+        # Its pages join the members, so that nothing is forgotten if the next read is whole again.
+        for one in scope.running:
+            scope.members.add(one)
+        scope.running = type(scope.running)()
+        _log.warning(
+            "deletions held back", connector=owner.wish.name, feed=self._feed, gone=gone, pages=len(seen)
+        )
+        if owner.report is not None:
+            await owner.report(
+                "deletions held", f"{self._feed}: {gone} vanished at once; the next full read decides"
+            )
+        await self._save(
+            cursor.model_copy(
+                update={"finishing": False, "held": gone, "page": 0, "finished_at": cursor.started_at}
+            )
+        )
+
+    async def _save(self, cursor: Cursor) -> None:
+        owner = self._owner
+        place = (self._feed, self._axis)
+
+        def note() -> None:
+            owner.state.cursors[place] = cursor
+
+        record = owner.record("cursors", key(owner.wish.name, *place), cursor)
+        await owner.committer.commit(Unit([record], [note]))
+
+    async def _delete(self, gone: set[int]) -> None:
+        """Publish the tombstones; ids are read back from the member pages, memory holds only their hashes."""
+        owner = self._owner
+        topic = owner.state.inventory.scope(self._feed, self._axis).topic
+        ids = await self._ids(gone)
+        for start in range(0, len(ids), _PART):
+            await self._bury(topic, ids[start : start + _PART])
+        _log.info("deleted", connector=owner.wish.name, feed=self._feed, count=len(ids))
+
+    async def _bury(self, topic: str, ids: Sequence[str]) -> None:
+        owner = self._owner
+        records: list[Outgoing] = [owner.preparation.tombstone(topic, one) for one in ids]
+
+        def note() -> None:
+            for one in ids:
+                owner.state.inventory.set(topic, entity_hash(one), 0)
+
+        await owner.committer.commit(Unit(records, [note]))
+
+    async def _ids(self, gone: set[int]) -> list[str]:
+        owner = self._owner
+        found: dict[str, None] = {}
+        mine = [owner.wish.name, self._feed, self._axis]
+
+        def take(record: Incoming) -> None:
+            if record.value is None or parts_of(record.key)[:3] != mine:
+                return
+            try:
+                page = Members.load(record.value)
+            except UnreadableRecordError:
+                return
+            for one in page.ids:
+                if entity_hash(one) in gone:
+                    found[one] = None
+
+        await read_to_end(owner.preparation.cluster, [Place("members", owner.wish.partition)], take)
+        return list(found)

@@ -1,0 +1,96 @@
+"""A link: a provider object signed in with a connector's settings, for any process that needs one."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, cast
+
+from pydantic import ValidationError
+
+from ingest.catalog import providers
+from ingest.credentials import Keyring, SealError, join
+from ingest.errors import Misconfigured
+from ingest.http import Client, open_session
+from ingest.metrics import Meter
+from ingest.pace import Pace
+from ingest.provider import Http, Instance, Provider
+from schemas.control import Wish
+
+
+class Link(NamedTuple):
+    """A provider, and whom it is connected to."""
+
+    provider: Provider[Any]
+    instance: Instance
+
+
+class Links:
+    """Opens links for one process."""
+
+    def __init__(
+        self,
+        keyring: Keyring,
+        kinds: Mapping[str, type[Provider[Any]]] | None = None,
+        elsewhere: Callable[[str, str], frozenset[str]] = lambda _provider, _name: frozenset(),
+    ) -> None:
+        """Keep the keys, the providers, and who else is connected (by provider, apart from a connector)."""
+        self._keyring, self._kinds, self.elsewhere = keyring, kinds or providers(), elsewhere
+
+    def kind(self, name: str) -> type[Provider[Any]]:
+        """Get a provider's class.
+
+        Raises:
+            Misconfigured: There is none of this name.
+        """
+        if name not in self._kinds:
+            raise Misconfigured(f"there is no provider {name!r}; known are: {', '.join(sorted(self._kinds))}")
+        return self._kinds[name]
+
+    def settings(self, wish: Wish) -> Any:
+        """Put a connector's settings together again.
+
+        Raises:
+            Misconfigured: They don't fit any more, or the key that sealed them is missing.
+        """
+        kind = self.kind(wish.provider)
+        try:
+            secret = self._keyring.open(wish.sealed, f"{wish.name}/{wish.incarnation}") if wish.sealed else {}
+            return join(kind.settings_type, wish.settings, secret)
+        except (SealError, ValidationError) as error:
+            raise Misconfigured(f"the settings of {wish.name} can't be used: {_plain(error)}") from None
+
+    @asynccontextmanager
+    async def open(self, wish: Wish, *, known: Instance | None = None) -> AsyncIterator[Link]:
+        """Sign in and ask who it is; `known` spares the question.
+
+        Raises:
+            SourceError: As the provider's sign-in fails.
+        """
+        settings = self.settings(wish)
+        async with self.bare(wish.provider, settings, wish.name, known) as link:
+            yield link
+
+    @asynccontextmanager
+    async def bare(
+        self, provider: str, settings: Any, name: str, known: Instance | None = None
+    ) -> AsyncIterator[Link]:
+        """The same, from settings that are not stored yet."""
+        kind = self.kind(provider)
+        pace = Pace()
+        async with open_session() as session:
+            # Client and provider need each other; neither calls the other while it is made.
+            unset = cast("Http", None)
+            made = kind(settings, unset, known or Instance(""), lambda: self.elsewhere(provider, name))
+            made.http = Client(made, session, pace, meter=Meter())
+            try:
+                if known is None:
+                    made.instance = await made.identify()
+                yield Link(made, made.instance)
+            finally:
+                await made.close()
+                await pace.close()
+
+
+def _plain(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(str(p) for p in one['loc'])}: {one['msg']}" for one in error.errors())
+    return str(error)

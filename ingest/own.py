@@ -1,0 +1,156 @@
+"""Which partitions this process owns: join the group, take over, pause while it rebalances, hand over.
+
+The group is membership only: its offsets are for lag tools. A partition that can't start does not stop the others.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+import structlog
+
+from ingest import metrics
+from ingest.cluster import Cluster
+from ingest.consuming import Membership, UnreadableError
+from ingest.errors import Misconfigured
+from ingest.producing import BrokenError
+from ingest.publish import Bytes
+
+_AT_ONCE = 8
+_log = structlog.get_logger(part="own")
+
+
+class Held(Protocol):
+    """One partition while it is ours; `run` is called again after it ended."""
+
+    partition: int
+    started: asyncio.Event
+
+    async def run(self) -> None:
+        """Take over and run until cancelled.
+
+        Raises:
+            BrokenError: The producer broke, or the partition is another's.
+            UnreadableError: The state's end was not reached.
+        """
+        ...
+
+    def pause(self) -> None:
+        """Begin no transaction: a rebalance is under way and may take the partition from us."""
+        ...
+
+    def resume(self) -> None:
+        """Go on with the same producer: it was not fenced, so nobody was in between."""
+        ...
+
+
+Make: TypeAlias = Callable[[Membership, Bytes, int], Held]
+
+
+class Ownership:
+    """Runs the partitions that the group gives this process."""
+
+    def __init__(self, cluster: Cluster, topic: str, group: str, make: Make) -> None:
+        """Join `group` on `topic`; `make` makes what runs a partition."""
+        config = cluster.config
+        self._make, self._group = make, group
+        self._membership = Membership(cluster, topic, group, config.session_seconds, config.worker)
+        self._cap = Bytes(config.in_flight_bytes)
+        self._tenures: dict[int, tuple[Held, asyncio.Task[None]]] = {}
+        self._starting = asyncio.Semaphore(_AT_ONCE)
+
+    def waiting(self) -> str:
+        """Tell why this process is not ready, or nothing."""
+        late = [str(p) for p, (tenure, _) in sorted(self._tenures.items()) if not tenure.started.is_set()]
+        return f"taking over partitions {', '.join(late)}" if late else ""
+
+    async def run(self) -> None:
+        """Own until cancelled; then hand everything over within a second.
+
+        Raises:
+            UnreadableError: Kafka did not answer at the start.
+        """
+        await self._membership.start()
+        poll = asyncio.create_task(self._poll())
+        try:
+            while True:
+                await self._membership.changed.wait()
+                self._membership.changed.clear()
+                await self._settle()
+        finally:
+            poll.cancel()
+            for partition in list(self._tenures):
+                await self._drop(partition)
+            await self._membership.stop()
+
+    async def _poll(self) -> None:
+        while True:
+            try:
+                await self._membership.poll()
+            except Exception as error:  # noqa: BLE001 the group's client recovers by itself
+                _log.warning("group poll failed", why=type(error).__name__)
+                await asyncio.sleep(0.5)
+
+    async def _settle(self) -> None:
+        if self._membership.rebalancing:
+            for tenure, _ in self._tenures.values():
+                tenure.pause()
+            return
+        assigned = self._membership.assigned
+        for partition in set(self._tenures) - assigned:
+            await self._drop(partition)
+        for partition in assigned:
+            if partition in self._tenures:
+                # If it is no longer ours after all, its next commit is fenced, or this check says so.
+                tenure = self._tenures[partition][0]
+                if await self._membership.holds(partition):
+                    tenure.resume()
+                else:
+                    await self._drop(partition)
+            elif not self._membership.rebalancing:
+                tenure = self._make(self._membership, self._cap, partition)
+                self._tenures[partition] = (tenure, asyncio.create_task(self._hold(tenure)))
+        metrics.owned.labels(self._group).set(len(self._tenures))
+
+    async def _hold(self, tenure: Held) -> None:
+        """Run a tenure again and again while the partition is assigned to us."""
+        failures = 0
+        while True:
+            try:
+                async with self._starting:
+                    # Only the start is limited: the semaphore is given back once it runs or fails.
+                    run = asyncio.create_task(tenure.run())
+                    started = asyncio.create_task(tenure.started.wait())
+                    try:
+                        await asyncio.wait({started, run}, return_when=asyncio.FIRST_COMPLETED)
+                    except asyncio.CancelledError:
+                        await _end(run)
+                        raise
+                    finally:
+                        started.cancel()
+                try:
+                    await asyncio.shield(run)
+                except asyncio.CancelledError:
+                    await _end(run)
+                    raise
+            except (BrokenError, UnreadableError, Misconfigured) as error:
+                _log.warning("partition stopped", partition=tenure.partition, why=str(error))
+            except Exception:  # noqa: BLE001 whatever it is, the other partitions go on
+                _log.exception("partition crashed", partition=tenure.partition)
+            failures = 0 if tenure.started.is_set() else failures + 1
+            tenure.started.clear()
+            await asyncio.sleep(min(0.1 * 2**failures, 5.0) * random.uniform(0.5, 1.0))  # noqa: S311 jitter
+            if tenure.partition not in self._membership.assigned and not self._membership.rebalancing:
+                return
+
+    async def _drop(self, partition: int) -> None:
+        _, task = self._tenures.pop(partition)
+        await _end(task)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await asyncio.wait_for(asyncio.shield(task), 3.0)

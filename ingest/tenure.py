@@ -1,0 +1,202 @@
+"""One partition while it is ours: fence the predecessor, check, read the state to its true end, run."""
+
+import asyncio
+import contextlib
+
+import structlog
+
+from ingest import metrics
+from ingest.connectors import Connector, Services
+from ingest.consuming import Follower, Incoming, Membership, Place, ends, read_to_end
+from ingest.errors import Misconfigured
+from ingest.inbox import InboxWorker
+from ingest.own import Ownership
+from ingest.producing import BrokenError, FencedError, Outgoing, Transactions
+from ingest.publish import Bytes, Committer, StoppedError, Unit
+from ingest.state import STATUS, PartitionState, key
+from schemas.control import Status, Wish
+
+_RESTART_SECONDS = 10.0
+
+
+class Tenure:
+    """Runs everything of one partition until something breaks or it is cancelled."""
+
+    def __init__(
+        self, services: Services, membership: Membership, follower: Follower, cap: Bytes, partition: int
+    ) -> None:
+        self._services, self._membership, self._follower = services, membership, follower
+        self._cap, self.partition = cap, partition
+        self._connectors: dict[str, Connector] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._wishes = asyncio.Event()
+        self._committer: Committer | None = None
+        self._state = PartitionState(partition)
+        self.started = asyncio.Event()
+        self._log = structlog.get_logger(part="tenure", partition=partition)
+
+    def pause(self) -> None:
+        """Begin no transaction: a rebalance is under way and may take the partition from us."""
+        if self._committer is not None:
+            self._committer.pause()
+
+    def resume(self) -> None:
+        """Go on with the same producer: it was not fenced, so nobody was in between."""
+        if self._committer is not None:
+            self._committer.resume()
+
+    async def run(self) -> None:
+        """Take over and run.
+
+        Raises:
+            BrokenError: The producer broke, or the partition is another's.
+            UnreadableError: The state's end was not reached.
+        """
+        producer = Transactions(self._services.cluster, f"owner-{self.partition}")
+        await producer.start()
+        try:
+            if not await self._membership.holds(self.partition):
+                raise BrokenError("another process owns it")
+            await self._run(producer)
+        except FencedError:
+            metrics.fenced.inc()
+            raise
+        finally:
+            await producer.stop()
+
+    async def _run(self, producer: Transactions) -> None:
+        state = self._state = PartitionState(self.partition)
+        places = await read_to_end(self._services.cluster, state.places(), state.take)
+        if state.unreadable:
+            raise Misconfigured(
+                f"partition {self.partition} holds what this release can't read: {state.unreadable}"
+            )
+        state.settle()
+        if not await self._membership.holds(self.partition, state.inbox.offset):
+            raise BrokenError("another process owns it")
+        self._committer = committer = Committer(producer, self._cap)
+        place = Place("connectors", self.partition)
+        self._follower.follow(place, places.get(place, 0), self._wished)
+        self._wishes.set()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(committer.run())
+                group.create_task(self._gap(committer))
+                group.create_task(
+                    InboxWorker(
+                        self._services.cluster, state, committer, self._follower, self._connectors
+                    ).run()
+                )
+                group.create_task(self._supervise(group))
+                self.started.set()
+                self._log.info("partition is ours", connectors=len(state.wishes))
+        except* BrokenError as errors:
+            raise _first(errors) from None
+        except* StoppedError:
+            raise BrokenError("handed over") from None
+        finally:
+            self._follower.leave(place)
+            self._connectors.clear()
+            self._tasks.clear()
+            self._committer = None
+
+    def _wished(self, records: list[Incoming]) -> None:
+        for record in records:
+            self._state.wish(record)
+        self._wishes.set()
+
+    async def _gap(self, committer: Committer) -> None:
+        """Say so if the inbox no longer has what we had not read."""
+        place = Place("inbox", self.partition)
+        found = await ends(self._services.cluster, [place])
+        if self._state.inbox.offset > found.get(place, 0):
+            self._log.error("the inbox is shorter than our position in it: was the topic made anew?")
+            self._state.inbox = self._state.inbox.model_copy(update={"offset": 0})
+        del committer
+
+    # ---- connectors
+
+    async def _supervise(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            await self._wishes.wait()
+            self._wishes.clear()
+            for name in {*self._state.wishes, *self._connectors, *self._state.connectors}:
+                await self._bring(name, self._state.wishes.get(name), group)
+
+    async def _bring(self, name: str, wish: Wish | None, group: asyncio.TaskGroup) -> None:
+        running = self._connectors.get(name)
+        if running is not None and (wish is None or wish != running.wish):
+            await self._end(name)
+            running = None
+        if wish is None:
+            await self._clear(self._state.leftovers(name, whole=True))
+        elif wish.removing:
+            await self._remove(wish)
+        elif running is None:
+            try:
+                connector = Connector(self._services, wish, self._state, self._ours())
+            except Misconfigured as error:
+                self._log.error("connector can't run", connector=name, why=str(error))
+                return
+            await self._clear(self._state.leftovers(name))
+            self._connectors[name] = connector
+            self._tasks[name] = group.create_task(self._keep(connector), name=f"connector {name}")
+
+    async def _keep(self, connector: Connector) -> None:
+        """Run a connector; what it did not expect is logged and it starts again, alone."""
+        while True:
+            try:
+                await connector.run()
+            except StoppedError:
+                raise
+            except Exception as error:
+                self._log.exception(
+                    "connector crashed", connector=connector.wish.name, kind=type(error).__name__
+                )
+                await asyncio.sleep(_RESTART_SECONDS)
+
+    async def _end(self, name: str) -> None:
+        self._connectors.pop(name)
+        task = self._tasks.pop(name)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, StoppedError):
+            await task
+
+    async def _remove(self, wish: Wish) -> None:
+        """Take registrations away, then the state, the acknowledgement last; the wish is not ours to delete."""
+        state = self._state.connectors.get(wish.name)
+        if state is not None and state.status is not None and state.status.state == "removed":
+            return
+        await Connector(self._services, wish, self._state, self._ours()).remove()
+        await self._clear(self._state.leftovers(wish.name, whole=True))
+        status = Status(
+            connector=wish.name, state="removed", revision=wish.revision, incarnation=wish.incarnation,
+            owner=self._services.worker, at=self._services.clock.now(),
+        )  # fmt: skip
+        mine = self._state.of(wish)
+        record = self._state.record("cursors", mine, key(wish.name, STATUS), status)
+        await self._ours().commit(Unit([record], [lambda: setattr(mine, "status", status)]))
+        self._log.info("connector is removed", connector=wish.name)
+
+    async def _clear(self, records: list[Outgoing]) -> None:
+        for start in range(0, len(records), 1000):
+            await self._ours().commit(Unit(records[start : start + 1000]))
+
+    def _ours(self) -> Committer:
+        if self._committer is None:
+            raise StoppedError("handed over")
+        return self._committer
+
+
+def ingest(services: Services, follower: Follower) -> Ownership:
+    """Put the ingest role together: run the result until cancelled."""
+
+    def hold(membership: Membership, cap: Bytes, partition: int) -> Tenure:
+        return Tenure(services, membership, follower, cap, partition)
+
+    return Ownership(services.cluster, "inbox", "ingest", hold)
+
+
+def _first(errors: BaseExceptionGroup[BrokenError]) -> BrokenError:
+    one = errors.exceptions[0]
+    return one if isinstance(one, BrokenError) else _first(one)
