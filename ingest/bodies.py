@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 import aiohttp
@@ -11,7 +12,7 @@ from yarl import URL
 
 from ingest.acts import Content
 from ingest.apis import Json
-from ingest.errors import Misconfigured, Refused, Unscannable
+from ingest.errors import Misconfigured, Refused, Retry, Unscannable
 
 _PIECE: Final = 256 << 10
 _PLAIN: Final = re.compile(r"[!#-;=?-\[\]_a-z~]*")
@@ -110,19 +111,33 @@ def parsed(media_type: str, raw: bytes) -> Json:
     return None
 
 
+@contextmanager
+def faults_as_retry(what: str) -> Iterator[None]:
+    """Turn what a network does to a call into Retry; the texts of its errors are left out."""
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise Retry(f"{what}: {type(error).__name__}") from None
+
+
 def content_of(answer: aiohttp.ClientResponse, largest: int, what: str) -> Content:
     """Offer a body as pieces of at most 256 KiB.
 
     Raises:
         Unscannable: While reading, where it is larger than `largest` bytes.
+        Retry: While reading, where it breaks off.
     """
 
     async def pieces() -> AsyncIterator[bytes]:
         size = 0
-        async for piece in answer.content.iter_chunked(_PIECE):
+        while True:
+            with faults_as_retry(what):
+                piece = await answer.content.read(_PIECE)
             size += len(piece)
             if size > largest:
                 raise Unscannable(f"{what}: more than {largest} bytes")
+            if not piece:
+                return
             yield piece
 
     named = answer.content_disposition

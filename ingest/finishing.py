@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ingest.consuming import Incoming, Place, read_to_end
-from ingest.inventory import entity_hash
+from ingest.inventory import GONE, entity_hash, members
 from ingest.producing import Outgoing
 from ingest.publish import Unit
 from ingest.state import key, parts_of
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ingest.feeds import Owner
 
 _PART = 2000
+_BURIALS = 1_000_000_000
 _log = structlog.get_logger(part="finishing")
 
 
@@ -33,7 +34,7 @@ class Finisher:
             await self._hold(cursor, len(gone))
             return
         if gone:
-            await self._delete(set(gone))
+            await self._delete(set(gone), cursor)
         old = inventory.finish(self._feed, self._axis, cursor.snapshot, cursor.started_at)
         records = [
             owner.record("members", key(owner.wish.name, self._feed, self._axis, str(n), str(p)), None)
@@ -49,7 +50,7 @@ class Finisher:
                     "page": 0,
                     "finished_at": max(owner.clock.now(), cursor.started_at),
                 }
-            )  # fmt: skip
+            )
         )
 
     async def _hold(self, cursor: Cursor, gone: int) -> None:
@@ -87,22 +88,27 @@ class Finisher:
         record = owner.record("cursors", key(owner.wish.name, *place), cursor)
         await owner.committer.commit(Unit([record], [note]))
 
-    async def _delete(self, gone: set[int]) -> None:
+    async def _delete(self, gone: set[int], cursor: Cursor) -> None:
         """Publish the tombstones; ids are read back from the member pages, memory holds only their hashes."""
         owner = self._owner
         topic = owner.state.inventory.scope(self._feed, self._axis).topic
         ids = await self._ids(gone)
         for start in range(0, len(ids), _PART):
-            await self._bury(topic, ids[start : start + _PART])
+            await self._bury(topic, ids[start : start + _PART], cursor, start)
         _log.info("deleted", connector=owner.wish.name, feed=self._feed, count=len(ids))
 
-    async def _bury(self, topic: str, ids: Sequence[str]) -> None:
-        owner = self._owner
+    async def _bury(self, topic: str, ids: Sequence[str], cursor: Cursor, start: int) -> None:
+        """Publish deletions with a page that says so: found after a crash, they are not published again."""
+        owner, inventory = self._owner, self._owner.state.inventory
+        number = (cursor.snapshot, _BURIALS + start)
+        entries = [(one, GONE) for one in ids]
+        page = members(owner.wish.incarnation, cursor.snapshot, topic, entries, owner.clock.now(), live=False)
+        raw = key(owner.wish.name, self._feed, self._axis, str(number[0]), str(number[1]))
         records: list[Outgoing] = [owner.preparation.tombstone(topic, one) for one in ids]
+        records.append(owner.record("members", raw, page))
 
         def note() -> None:
-            for one in ids:
-                owner.state.inventory.set(topic, entity_hash(one), 0)
+            inventory.take(self._feed, self._axis, number, page, cursor.snapshot)
 
         await owner.committer.commit(Unit(records, [note]))
 

@@ -23,7 +23,7 @@ from yarl import URL
 
 from ingest.acts import Content
 from ingest.apis import NONE, Api, Cost, Json, Reply, Static, Text
-from ingest.bodies import NotJsonError, address, content_of, parsed, read, serves
+from ingest.bodies import NotJsonError, address, content_of, faults_as_retry, parsed, read, serves
 from ingest.errors import Misconfigured, Refused, Retry, SignInAgain, SourceError
 from ingest.judging import by_status, unusable
 from ingest.pace import Pace, Spent, lane, retry_after
@@ -40,7 +40,6 @@ _REDIRECTS: Final = 5
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 _PRIVATE: Final = frozenset({"authorization", "cookie"})
 _ENDLESS: Final = aiohttp.ClientTimeout(total=None, connect=15, sock_read=30)
-_FAULTS: Final = (aiohttp.ClientError, TimeoutError, OSError)
 _SDK_FAULTS: Final = (aiohttp.ClientError, TimeoutError, ConnectionError, socket.gaierror)
 T = TypeVar("T")
 
@@ -218,9 +217,14 @@ class Client:
                 return answer, stack.pop_all()
 
         answer, stack = await self._patiently(request, once)
-        async with stack:
-            with _faults_as_retry(str(request)):
-                yield content_of(answer, self._largest_stream, str(request))
+        try:
+            yield content_of(answer, self._largest_stream, str(request))
+        except SourceError as error:
+            await stack.__aexit__(type(error), error, error.__traceback__)
+            raise
+        finally:
+            # The reader's own errors are none of the call's.
+            await stack.aclose()
 
     @asynccontextmanager
     async def paced(
@@ -266,7 +270,7 @@ class Client:
         )
         async with spending as attempt.spent:
             self._waited(attempt.spent)
-            with self._counted(request.api, request.method), _faults_as_retry(str(request)):
+            with self._counted(request.api, request.method), faults_as_retry(str(request)):
                 yield
 
     def _waited(self, spent: Spent) -> None:
@@ -407,11 +411,3 @@ def _reply(answer: aiohttp.ClientResponse, raw: bytes) -> tuple[Reply, bool]:
         return Reply(answer.status, headers, raw, parsed(media_type, raw)), False
     except NotJsonError:
         return Reply(answer.status, headers, raw), True
-
-
-@contextmanager
-def _faults_as_retry(what: str) -> Iterator[None]:
-    try:
-        yield
-    except _FAULTS as error:
-        raise Retry(f"{what}: {type(error).__name__}") from None

@@ -56,17 +56,17 @@ class LoopClock:
 class Shares(Protocol):
     """Where this process's part of a limit comes from; call `Pace.wake` when a grant changes."""
 
-    def granted(self, api: str, bucket: str, key: str, limit: Limit) -> Limit | None:
-        """Say what this process may spend now of `limit`; None: no valid grant, so no call."""
+    def granted(self, api: str, bucket: str, key: str, limit: Limit, who: Lane) -> Limit | None:
+        """Say what a lane of this process may spend now of `limit`; None: no valid grant, so no call."""
         ...
 
 
 class Alone:
     """The whole limit, for a process that shares it with nobody."""
 
-    def granted(self, api: str, bucket: str, key: str, limit: Limit) -> Limit | None:
+    def granted(self, api: str, bucket: str, key: str, limit: Limit, who: Lane) -> Limit | None:
         """Grant everything."""
-        del api, bucket, key
+        del api, bucket, key, who
         return limit
 
 
@@ -285,7 +285,7 @@ class Pace:
         at = max(self._paused.get("", now), self._paused.get(waiter.api, now))
         short: list[tuple[str, str, str]] = []
         for need in waiter.needs:
-            mine = self._mine(need)
+            mine = self._mine(need, waiter.rank)
             cell = self._cells.get(need.key)
             if cell is None:
                 cell = self._cells[need.key] = Cell()
@@ -331,12 +331,12 @@ class Pace:
         if waiter.granted.done():
             return
         for need in waiter.needs:
-            self._cells[need.key].spend(now, self._mine(need) or need.limit, need.cost)
+            self._cells[need.key].spend(now, self._mine(need, waiter.rank) or need.limit, need.cost)
         waiter.granted.set_result({need.bucket: self._cells[need.key] for need in waiter.needs})
 
-    def _mine(self, need: _Need) -> Limit | None:
+    def _mine(self, need: _Need, rank: int) -> Limit | None:
         api, bucket, key = need.key
-        return self._shares.granted(api, bucket, key, need.limit)
+        return self._shares.granted(api, bucket, key, need.limit, LANES[rank])
 
     def _prune(self, now: float) -> None:
         wanted = {key for queue in self._waiting for like in queue for key in like}

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import pytest
 import pytest_asyncio
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from ingest.cluster import Cluster
 from ingest.config import Config
@@ -218,22 +219,30 @@ async def bench(cluster: Cluster, world: World) -> Bench:
     return Bench(cluster, world)
 
 
-@pytest.fixture
-def readers(cluster: Cluster) -> Callable[[str], list[Any]]:
-    """Give an independent read-committed reader (librdkafka) of a topic, from start to its end."""
-    from confluent_kafka import Consumer, TopicPartition  # noqa: PLC0415 only where it is needed
+Read = Callable[[str], Awaitable[list[Message]]]
 
-    def read(topic: str) -> list[Any]:
-        name = cluster.name(topic)
+
+@pytest.fixture
+def read(cluster: Cluster) -> Read:
+    """Give an independent read-committed reader (librdkafka) of a topic, from its start to its end."""
+
+    def whole(topic: str) -> list[Message]:
         consumer = Consumer(
-            {"bootstrap.servers": cluster.bootstrap, "group.id": "judge", "isolation.level": "read_committed",
-             "enable.auto.commit": False, "enable.partition.eof": True}
-        )  # fmt: skip
-        parts = [TopicPartition(name, p, 0) for p in range(cluster.counts[topic])]
-        consumer.assign(parts)
-        found, open_parts = [], {part.partition for part in parts}
+            {
+                "bootstrap.servers": cluster.bootstrap,
+                "group.id": "judge",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 20,
+            }
+        )
+        name = cluster.name(topic)
+        open_parts = set(range(cluster.counts[topic]))
+        consumer.assign([TopicPartition(name, number, 0) for number in open_parts])
+        found: list[Message] = []
         while open_parts:
-            message = consumer.poll(5.0)
+            message = consumer.poll(10.0)
             assert message is not None, "the judge waits for the end of the topic"
             if message.error():
                 open_parts.discard(message.partition())
@@ -242,4 +251,7 @@ def readers(cluster: Cluster) -> Callable[[str], list[Any]]:
         consumer.close()
         return found
 
-    return read
+    async def away(topic: str) -> list[Message]:
+        return await asyncio.to_thread(whole, topic)
+
+    return away

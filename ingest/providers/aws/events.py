@@ -1,0 +1,174 @@
+"""CloudTrail records → events; what a call is about is told in `calls`.
+
+Pure, and the hot path: plain dictionaries, no regular expression for a record, small caches. Nothing in a
+record is certain but its id, time and name: identity, parameters and answer may be null. Sources: CloudTrail
+user guide, "CloudTrail record contents", "CloudTrail userIdentity element", "AWS console sign-in events".
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from ingest.provider import BadRecord, Event, Instance, Json
+from ingest.providers.aws.calls import Attributes, classified
+from schemas.events import endpoint, event, millis, present
+
+HIDDEN = "HIDDEN_DUE_TO_SECURITY_REASONS"
+LOG = "cloudtrail"
+"""Both the event history and the trail's files, so that one record has one id whichever way it comes."""
+
+_MAPPED = frozenset(
+    {"eventID", "eventTime", "eventName", "eventSource", "awsRegion", "sourceIPAddress", "userAgent",
+     "errorCode", "errorMessage", "requestID", "resources", "userIdentity", "apiVersion", "eventVersion"}
+)  # fmt: skip
+_SECRETS = ("password", "secret", "token", "privatekey", "passphrase", "credentialblob")
+_millis = lru_cache(maxsize=4096)(millis)
+"""Whole seconds, and many records in each; sessions repeat the moment they began."""
+_TYPES = {"IAMUser": 1, "Root": 2, "AWSService": 4}
+
+
+def trail_record(record: Json, instance: Instance) -> Iterable[Event]:
+    """Map one CloudTrail record, whichever way it came.
+
+    Raises:
+        BadRecord: It has no id, time or name, so it is no CloudTrail record.
+    """
+    del instance
+    try:
+        source_id, when, name = record["eventID"], record["eventTime"], record["eventName"]
+        time = _millis(when)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadRecord(f"not a CloudTrail record: eventID, eventTime or eventName ({error!r})") from error
+    source = record.get("eventSource") or "unknown"
+    actor = actor_of(record.get("userIdentity") or {})
+    class_uid, activity, about = classified(record, source, name, actor)
+    failure, why = record.get("errorCode"), record.get("errorMessage")
+    failed = bool(failure) or (class_uid == 3002 and (bool(why) or _outcome(record, name) == "Failure"))
+    request = record.get("requestID")
+    addendum = record.get("addendum")
+    yield event(
+        class_uid, activity, time, log_name=LOG, source_id=source_id, original_time=when, event_code=name,
+        log_provider="CloudTrail",
+        correlation_uid=(addendum.get("originalEventID") or "") if isinstance(addendum, dict) else "",
+        activity_name=name if activity == 99 else None,
+        actor=actor,
+        api=_api(record, source, name, request, failure),
+        src_endpoint=_source(record.get("sourceIPAddress") or ""),
+        http_request={"user_agent": agent} if (agent := record.get("userAgent")) else None,
+        cloud={"region": region} if (region := record.get("awsRegion")) else None,
+        status_id=2 if failed else 1,
+        status_code=failure,
+        status_detail=why,
+        unmapped=_rest(record),
+        **about,
+    )  # fmt: skip
+
+
+def actor_of(identity: Json) -> Attributes:
+    """Tell who acted, by `userIdentity.type`; a service that acts for somebody is `invoked_by`."""
+    kind = identity.get("type") or "Unknown"
+    made: Attributes = {"user": _user(identity, kind)}
+    context = identity.get("sessionContext")
+    if context:
+        attributes = context.get("attributes") or {}
+        issuer = context.get("sessionIssuer") or {}
+        session: Attributes = {}
+        if born := attributes.get("creationDate"):
+            session["created_time"] = _millis(born)
+        if mfa := attributes.get("mfaAuthenticated"):
+            session["is_mfa"] = mfa == "true"
+        if arn := issuer.get("arn"):
+            session["issuer"] = arn
+            made["user"]["groups"] = [
+                present(name=issuer.get("userName"), uid=issuer.get("principalId"), type="role")
+            ]
+        if session:
+            made["session"] = session
+    if by := identity.get("invokedBy"):
+        made["invoked_by"] = by
+    if provider := identity.get("identityProvider"):
+        made["idp"] = {"name": provider}
+    return made
+
+
+def _user(identity: Json, kind: str) -> Attributes:
+    account, arn, key = identity.get("accountId"), identity.get("arn"), identity.get("accessKeyId")
+    uid, name = _named(identity, kind)
+    number = _TYPES.get(kind, 99)
+    made: Attributes = {"type_id": number} if number != 99 else {"type_id": 99, "type": kind}
+    if uid:
+        made["uid"] = uid
+    if name and name != HIDDEN:
+        made["name"] = name
+    elif not (uid or account):
+        made["name"] = "unknown"
+    if arn:
+        made["uid_alt"] = arn
+    if account:
+        made["account"] = {"uid": account, "type_id": 10}
+    if key:
+        made["credential_uid"] = key
+    return made
+
+
+def _named(identity: Json, kind: str) -> tuple[str | None, str | None]:
+    """Give the id that inventories use, and a name; a session's name follows its role's id."""
+    uid, name = identity.get("principalId"), identity.get("userName")
+    if kind == "Root":
+        return f"{identity.get('accountId')}:root", "root"
+    if kind == "AWSService":
+        return uid, identity.get("invokedBy")
+    if kind == "IdentityCenterUser":
+        return (identity.get("onBehalfOf") or {}).get("userId") or uid, name
+    return uid, name or (uid.partition(":")[2] if uid else None)
+
+
+def _api(record: Json, source: str, name: str, request: str | None, failure: str | None) -> Attributes:
+    made: Attributes = {"operation": name, "service": {"name": source}}
+    if request:
+        made["request"] = {"uid": request}
+    if version := record.get("apiVersion"):
+        made["version"] = version
+    if failure:
+        made["response"] = present(error=failure, error_message=record.get("errorMessage"))
+    return made
+
+
+@lru_cache(maxsize=8192)
+def _source(address: str) -> Mapping[str, Json]:
+    """Make the endpoint a call came from: an IP, or the AWS service that called; not to be changed."""
+    made: Attributes = dict(endpoint(address))
+    return made if "domain" not in made else {"svc_name": address}
+
+
+def _rest(record: Json) -> Attributes:
+    kept = {name: value for name, value in record.items() if name not in _MAPPED and value is not None}
+    for name, value in kept.items():
+        if isinstance(value, dict | list):
+            kept[name] = _without_secrets(value)
+    return kept
+
+
+def _without_secrets(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {
+            name: _without_secrets(inner) if isinstance(inner, dict | list) else inner
+            for name, inner in value.items()
+            if not _secret(name)
+        }
+    return [_without_secrets(inner) if isinstance(inner, dict | list) else inner for inner in value]
+
+
+@lru_cache(maxsize=8192)
+def _secret(name: str) -> bool:
+    low = name.lower()
+    return any(word in low for word in _SECRETS) and not low.endswith(
+        ("required", "lastused", "policy", "arn")
+    )
+
+
+def _outcome(record: Json, name: str) -> str | None:
+    """Tell how a sign-in ended: its outcome stands under its own name."""
+    for part in ("responseElements", "serviceEventDetails"):
+        if isinstance(said := record.get(part), dict) and isinstance(said.get(name), str):
+            return str(said[name])
+    return None

@@ -1,0 +1,322 @@
+"""Settings, and signed calls: credentials per account, SDK clients, and the one door to the core's pacing."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache, cached_property
+from typing import Annotated, Self
+
+import orjson
+from aiobotocore.config import AioConfig
+from aiobotocore.credentials import AioCredentials
+from aiobotocore.session import AioSession
+from botocore.credentials import ReadOnlyCredentials
+from botocore.loaders import Loader, create_loader
+from pydantic import Field, SecretStr, model_validator
+
+from ingest import provider
+from ingest.provider import Http, Json, Misconfigured, NotAllowed, Retry, SignInAgain
+
+SESSION = "sluice"
+"""The name of our role sessions: part of the ARN by which our own actions are recognised."""
+LIFE = 3600.0
+"""Seconds that assumed credentials live: the most that role chaining allows."""
+IDLE = 32
+"""SDK clients kept open without a user; each is half a megabyte."""
+
+Region = Annotated[str, Field(pattern=r"^[a-z]{2,4}(-[a-z]+)+-\d+$")]
+
+
+class Settings(provider.Settings, frozen=True):
+    """How to reach an AWS account or organization.
+
+    Either `role_arn` (recommended; assumed with the access key if one is given, else with what AWS gives
+    this machine) or an access key. `endpoints` takes "aws" for all services or a service's name ("s3").
+
+    Attributes:
+        role_arn: The role to assume in the account.
+        external_id: What the role's trust policy asks for in sts:ExternalId.
+        access_key_id: Of an IAM user, in the account or, with `role_arn`, of ours.
+        secret_access_key: Its secret.
+        session_token: Only for temporary keys, which can't be renewed.
+        regions: Where CloudTrail is read; the first is home. Global services log to us-east-1.
+        home_region: Where STS, IAM and the queue are asked, if that is not the first region.
+        queue_url: The SQS queue with trail files and S3 events.
+        organization: Read every member account of the organization too.
+        identity_center: Read the people and groups of IAM Identity Center, if the account has it.
+        changes_only: Leave reading calls (and AssumeRole) out of the event history, where 2 calls a second of
+            50 events are too few for the account.
+        member_role: The name of the role to assume in member accounts.
+        buckets: Patterns (`*`, `?`) of the buckets whose files are looked at.
+        exclude_buckets: Patterns of those that are not.
+        quarantine_bucket: Where quarantined files go.
+    """
+
+    role_arn: str = Field("", pattern=r"^$|^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$")
+    external_id: SecretStr = SecretStr("")
+    access_key_id: str = ""
+    secret_access_key: SecretStr = SecretStr("")
+    session_token: SecretStr = SecretStr("")
+    regions: tuple[Region, ...] = Field(("us-east-1",), min_length=1)
+    home_region: Region | None = None
+    queue_url: str = Field("", pattern=r"^$|^https?://\S+/\S+$")
+    organization: bool = False
+    identity_center: bool = True
+    changes_only: bool = False
+    member_role: str = Field("", pattern=r"^[\w+=,.@/-]*$")
+    buckets: tuple[str, ...] = ("*",)
+    exclude_buckets: tuple[str, ...] = ()
+    quarantine_bucket: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if bool(self.access_key_id) != bool(self.secret_access_key.get_secret_value()):
+            raise ValueError("access_key_id and secret_access_key belong together: set both or neither")
+        if not self.role_arn and not self.access_key_id:
+            raise ValueError("set role_arn (and external_id), or access_key_id and secret_access_key")
+        if self.organization and not self.member_role:
+            raise ValueError("organization needs member_role: the name of the role in the member accounts")
+        if self.queue_url.endswith(".fifo"):
+            raise ValueError("queue_url names a FIFO queue, S3 can only send to a standard queue")
+        return self
+
+    @cached_property
+    def home(self) -> str:
+        """The region where accounts, roles and the queue are asked."""
+        return self.home_region or self.regions[0]
+
+    @cached_property
+    def queue_region(self) -> str:
+        """The queue's region: its address says it."""
+        part = self.queue_url.partition("://sqs.")[2].partition(".")[0]
+        return part if "-" in part else self.home
+
+    def endpoint(self, service: str) -> str | None:
+        """Tell the address that overrides a service's own."""
+        return self.endpoints.get(service) or self.endpoints.get("aws")
+
+    def watches(self, bucket: str) -> bool:
+        """Tell whether a bucket's files are looked at."""
+        return (
+            bucket != self.quarantine_bucket
+            and any(fnmatchcase(bucket, pattern) for pattern in self.buckets)
+            and not any(fnmatchcase(bucket, pattern) for pattern in self.exclude_buckets)
+        )
+
+
+class Assumed(AioCredentials):  # type: ignore[misc] # the SDK has no types
+    """A role's temporary credentials: renewed at 80 % of their life, by one caller at a time."""
+
+    def __init__(self, assume: Callable[[], Awaitable[ReadOnlyCredentials]]) -> None:
+        super().__init__("", "", method="assume-role")
+        self._assume, self._lock = assume, asyncio.Lock()
+        self._current: ReadOnlyCredentials | None = None
+        self._born = 0.0
+
+    async def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """Give credentials that are still good for a while."""
+        now = asyncio.get_running_loop().time
+        if self._current is None or now() - self._born > LIFE * 0.8:
+            async with self._lock:
+                if self._current is None or now() - self._born > LIFE * 0.8:
+                    await self._renew(now)
+        return self._current
+
+    async def _renew(self, now: Callable[[], float]) -> None:
+        began = now()
+        try:
+            self._current, self._born = await self._assume(), began
+        except Retry:
+            if self._current is None or began - self._born > LIFE * 0.95:
+                raise
+
+    def forget(self) -> None:
+        """Assume the role anew before the next call: AWS says the credentials have expired."""
+        self._current = None
+
+
+@dataclass
+class _Client:
+    """An SDK client and how many calls it is carrying."""
+
+    context: AbstractAsyncContextManager[Json]
+    sdk: Json = None
+    users: int = 0
+
+
+class _Source:
+    """What the SDK asks for credentials instead of looking around on this machine."""
+
+    def __init__(self, credentials: AioCredentials) -> None:
+        self._credentials = credentials
+
+    async def load_credentials(self) -> AioCredentials:
+        return self._credentials
+
+
+@dataclass
+class Sessions:
+    """Signed calls to any service, region and account; `own` is the account that needs no further role."""
+
+    settings: Settings
+    http: Http = field(repr=False)
+    own: str = ""
+    _sessions: dict[str, AioSession] = field(default_factory=dict, repr=False)
+    _assumed: dict[str, Assumed] = field(default_factory=dict, repr=False)
+    _clients: OrderedDict[tuple[str, str, str], _Client] = field(default_factory=OrderedDict, repr=False)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+
+    async def call(
+        self, service: str, operation: str, *, account: str = "", region: str | None = None, **params: Json
+    ) -> Json:
+        """Make one paced call (`list_users`) and give its answer; expired credentials are renewed once.
+
+        Raises:
+            SourceError: What AWS's error means, see `errors.translate`.
+        """
+        for again in (False, True):
+            try:
+                async with self.stream(service, operation, account=account, region=region, **params) as reply:
+                    return reply
+            except SignInAgain:
+                self._expired(account, again=again)
+        raise AssertionError("unreachable")
+
+    @asynccontextmanager
+    async def stream(
+        self, service: str, operation: str, *, account: str = "", region: str | None = None, **params: Json
+    ) -> AsyncIterator[Json]:
+        """Make one paced call whose body is read inside, where what goes wrong is translated too."""
+        place = region or self.settings.home
+        async with self.client(service, region=place, account=account) as client:
+            if (assumed := self._assumed.get(self._of(account))) is not None:
+                await assumed.get_frozen_credentials()  # not inside another call's pacing
+            axis = f"{account or self.own}/{place}"
+            async with self.http.paced(service, axis=axis, operation=operation):
+                yield await getattr(client, operation)(**params)
+
+    @asynccontextmanager
+    async def client(
+        self, service: str, *, region: str | None = None, account: str = ""
+    ) -> AsyncIterator[Json]:
+        """Lend an SDK client; it stays open while it is lent. Its calls must be paced by the caller."""
+        key = (service, region or self.settings.home, self._of(account))
+        async with self._lock:
+            if (held := self._clients.get(key)) is None:
+                held = _Client(self._made(*key))
+                held.sdk = await held.context.__aenter__()
+                held.sdk.meta.events.register("before-parse", _refuse_partial)
+                self._clients[key] = held
+            self._clients.move_to_end(key)
+            held.users += 1
+        try:
+            yield held.sdk
+        finally:
+            held.users -= 1
+            if len(self._clients) > IDLE:
+                await self._trim()
+
+    async def close(self) -> None:
+        """Close every client."""
+        while self._clients:
+            await self._clients.popitem()[1].context.__aexit__(None, None, None)
+
+    def _of(self, account: str) -> str:
+        return "" if account == self.own else account
+
+    def _expired(self, account: str, *, again: bool) -> None:
+        assumed = self._assumed.get(self._of(account))
+        if assumed is None and self.settings.session_token.get_secret_value():
+            raise Misconfigured("the session_token has expired: connect with a role or a lasting access key")
+        if assumed is None or again:
+            raise SignInAgain("AWS says that fresh credentials have expired")
+        assumed.forget()
+
+    async def _trim(self) -> None:
+        idle = [key for key, held in self._clients.items() if not held.users]
+        for key in idle[: len(self._clients) - IDLE]:
+            await self._clients.pop(key).context.__aexit__(None, None, None)
+
+    def _made(self, service: str, region: str, account: str) -> AbstractAsyncContextManager[Json]:
+        url = self.settings.endpoint(service)
+        config = AioConfig(
+            connect_timeout=10,
+            read_timeout=60,  # longer than the queue's long poll of 20 s
+            max_pool_connections=64,
+            retries={"total_max_attempts": 1},  # the core paces and retries
+            tcp_keepalive=True,
+            inject_host_prefix=url is None,
+            s3={"addressing_style": "path"} if url else None,
+        )
+        session = self._base() if (service, account) == ("sts", "base") else self._session(account)
+        made: AbstractAsyncContextManager[Json] = session.create_client(
+            service, region_name=region, endpoint_url=url, config=config
+        )
+        return made
+
+    def _base(self) -> AioSession:
+        """Our own principal, the one that assumes roles."""
+        if "base" not in self._sessions:
+            s = self.settings
+            token = s.session_token.get_secret_value() or None
+            key = AioCredentials(s.access_key_id, s.secret_access_key.get_secret_value(), token)
+            self._sessions["base"] = _session(key if s.access_key_id else None)
+        return self._sessions["base"]
+
+    def _session(self, account: str) -> AioSession:
+        if not account and not self.settings.role_arn:
+            return self._base()
+        if account not in self._sessions:
+            self._assumed[account] = Assumed(lambda: self._assume(account))
+            self._sessions[account] = _session(self._assumed[account])
+        return self._sessions[account]
+
+    async def _assume(self, account: str) -> ReadOnlyCredentials:
+        partition = (self.settings.role_arn or "arn:aws").split(":")[1]
+        role = f"arn:{partition}:iam::{account}:role/{self.settings.member_role}"
+        asked: dict[str, Json] = {"RoleSessionName": SESSION, "DurationSeconds": int(LIFE)}
+        if secret := self.settings.external_id.get_secret_value():
+            asked["ExternalId"] = secret
+        asked["RoleArn"] = role if account else self.settings.role_arn
+        try:
+            reply = await self.call("sts", "assume_role", account="" if account else "base", **asked)
+        except NotAllowed as error:
+            if account:
+                raise NotAllowed(f"{asked['RoleArn']} can't be assumed: create it, trusting us") from error
+            raise Misconfigured(
+                f"{asked['RoleArn']} can't be assumed: its trust policy must name our principal, and "
+                "external_id must equal the sts:ExternalId it asks for"
+            ) from error
+        keys = reply["Credentials"]
+        return ReadOnlyCredentials(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], None)
+
+
+def _session(credentials: AioCredentials | None) -> AioSession:
+    made = AioSession()
+    made.register_component("data_loader", _loader())
+    if credentials is not None:
+        made.register_component("credential_provider", _Source(credentials))
+    return made
+
+
+@cache
+def _loader() -> Loader:
+    """One for all connectors: the service models it keeps are the SDK's largest part."""
+    return create_loader()
+
+
+def _refuse_partial(operation_model: Json, response_dict: Json, **_: Json) -> None:
+    """Refuse what the SDK would take for an empty success: a web page, JSON that was cut short."""
+    if response_dict["status_code"] >= 300 or operation_model.has_streaming_output:
+        return
+    body = bytes(response_dict["body"] or b"").lstrip()
+    if body[:5].lower() in (b"<html", b"<!doc"):
+        raise Retry(f"a web page answered {operation_model.name}")
+    if body and operation_model.service_model.resolved_protocol == "json":
+        try:
+            orjson.loads(body)
+        except ValueError:
+            raise Retry(f"the answer to {operation_model.name} was cut short") from None
