@@ -1,11 +1,11 @@
 """The exactly-once runner: work that ends out of order, results and position in one transaction.
 
-Per partition: fence ► check that it is ours ► read the state to its true end ► follow the lanes from the position
-found there ► handle. The position, with a bitmap of what is done beyond it, is a record on the consumer's own
-state topic: it can't expire, and it is written with the results.
+Per partition: fence ► check that it is ours ► read the state to its true end ► follow the lanes from the
+position found there ► handle. The position, with a bitmap of what is done beyond it, is a record on the
+consumer's own state topic: it can't expire, and it is written with the results.
 
-A record that kills the whole process is found out: after an unclean end the window that was under way is worked
-off one at a time, each start counted durably first; the third start makes it a dead letter.
+A record that kills the whole process is found out: after an unclean end the window that was under way is
+worked off one at a time, each start counted durably first; the third start makes it a dead letter.
 """
 
 import asyncio
@@ -13,8 +13,9 @@ import base64
 import contextlib
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 import structlog
@@ -22,7 +23,7 @@ import structlog
 from ingest import metrics
 from ingest.cluster import Cluster
 from ingest.consuming import Follower, Incoming, Membership, Place, read_to_end
-from ingest.errors import Misconfigured, Retry
+from ingest.errors import Retry
 from ingest.log import redact
 from ingest.own import Ownership
 from ingest.producing import BrokenError, FencedError, Outgoing, Transactions
@@ -46,7 +47,7 @@ class Position(Record):
     offset: int = 0
     done: str = ""
     clean: bool = True
-    attempts: dict[int, int] = {}
+    attempts: Mapping[int, int] = MappingProxyType({})
 
 
 class Job(Protocol):

@@ -5,7 +5,8 @@ Sources: RFC 6749 section 4.1, RFC 7636 (PKCE), RFC 8252 section 7.3 (loopback r
 
 import asyncio
 from base64 import urlsafe_b64encode
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from hmac import compare_digest
 from secrets import token_urlsafe
@@ -74,6 +75,24 @@ async def consent(
     """
     state, verifier = token_urlsafe(24), token_urlsafe(48)
     came: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    typing: asyncio.Future[str] | None = None
+    async with _loopback(port, state, came) as redirect:
+        try:
+            open_browser(authorize_url(auth, redirect, state, verifier))
+            typing = asyncio.ensure_future(_paste(pasted, state)) if pasted else None
+            waiting = {came, typing} if typing else {came}
+            done, _ = await asyncio.wait(waiting, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                raise Misconfigured(f"no consent within {within:g} seconds: try again")
+            return await exchange(session, auth, _granted(done.pop().result()), redirect, verifier)
+        finally:
+            if typing:
+                typing.cancel()
+
+
+@asynccontextmanager
+async def _loopback(port: int, state: str, came: "asyncio.Future[str]") -> AsyncIterator[str]:
+    """Receive the browser's answer at the address given, this machine's alone."""
 
     async def receive(request: web.Request) -> web.Response:
         if not came.done() and (code := _code(request.query, state)) is not None:
@@ -85,21 +104,10 @@ async def consent(
     app.router.add_get("/callback", receive)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    typing: asyncio.Future[str] | None = None
     try:
-        site = web.TCPSite(runner, "127.0.0.1", port)
-        await site.start()
-        redirect = f"http://127.0.0.1:{runner.addresses[0][1]}/callback"
-        open_browser(authorize_url(auth, redirect, state, verifier))
-        typing = asyncio.ensure_future(_paste(pasted, state)) if pasted else None
-        waiting = {came, typing} if typing else {came}
-        done, _ = await asyncio.wait(waiting, timeout=within, return_when=asyncio.FIRST_COMPLETED)
-        if not done:
-            raise Misconfigured(f"no consent within {within:g} seconds: try again")
-        return await exchange(session, auth, _granted(done.pop().result()), redirect, verifier)
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/callback"
     finally:
-        if typing:
-            typing.cancel()
         await runner.cleanup()
 
 

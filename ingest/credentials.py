@@ -35,7 +35,7 @@ class Keyring:
                 "SLUICE_KEY needs at least one key of 32 bytes in base64: make one with `sluice key new`"
             )
         self._keys = {_name(key): AESGCM(key) for key in keys}
-        self._newest = _name(keys[0])
+        self._newest, self._oldest = _name(keys[0]), keys[-1]
 
     @classmethod
     def of(cls, config: Config) -> "Keyring":
@@ -80,6 +80,10 @@ class Keyring:
             return orjson.loads(key.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], owner.encode()))
         except (InvalidTag, ValueError):
             raise SealError("a sealed secret is damaged or belongs elsewhere: connect again") from None
+
+    def derive(self, purpose: str) -> bytes:
+        """Derive a key for another purpose from the oldest key, so that a rotation does not change it."""
+        return hmac.digest(self._oldest, purpose.encode(), "sha256")
 
     def current(self, sealed: str) -> bool:
         """Tell whether the newest key sealed it; otherwise a rotation should seal it anew."""

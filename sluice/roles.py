@@ -1,0 +1,132 @@
+"""The roles of a deployment, run in this process: ingest, dlp, governance; scaling out is more of the same."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from consumers.connections import Connections
+from consumers.dlp.budget import Limits
+from consumers.dlp.detectors import Rules
+from consumers.dlp.scan import ScanJob
+from consumers.dlp.scan import spec as scan_spec
+from consumers.dlp.workers import Scanners
+from consumers.run import consumer
+from ingest.cluster import Cluster
+from ingest.config import Config
+from ingest.connectors import Services, WallClock
+from ingest.consuming import Follower
+from ingest.credentials import Keyring
+from ingest.directory import Directory
+from ingest.health import Health
+from ingest.links import Links
+from ingest.own import Ownership
+from ingest.tenure import ingest
+
+ROLES = ("ingest", "dlp", "governance")
+_log = structlog.get_logger(part="roles")
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the roles of one process share."""
+
+    cluster: Cluster
+    config: Config
+    keyring: Keyring
+    follower: Follower
+    directory: Directory
+    links: Links
+    connections: Connections
+
+
+@asynccontextmanager
+async def shared(config: Config, cluster: Cluster) -> AsyncIterator[Shared]:
+    """Open what the roles share: keys, who is connected, a follower.
+
+    Raises:
+        ConfigError: There is no key.
+        Misconfigured: Topics are missing.
+        UnreadableError: Kafka does not answer.
+    """
+    await cluster.learn()
+    follower = Follower(cluster)
+    await follower.start()
+    directory = Directory(cluster, follower)
+    keyring = Keyring.of(config)
+    links = Links(keyring, elsewhere=directory.elsewhere)
+    connections = Connections(links, directory)
+    try:
+        await directory.start()
+        yield Shared(cluster, config, keyring, follower, directory, links, connections)
+    finally:
+        await connections.close()
+        await follower.stop()
+
+
+async def run(
+    roles: Sequence[str],
+    config: Config,
+    cluster: Cluster,
+    stop: asyncio.Event,
+    ready: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Run roles until told to stop; `ready` gets the operator's address once it listens.
+
+    Raises:
+        ConfigError: There is no key.
+        Misconfigured: Topics are missing.
+        UnreadableError: Kafka does not answer.
+    """
+    async with AsyncExitStack() as stack:
+        common = await stack.enter_async_context(shared(config, cluster))
+        owners = [await _start(role, common, stack) for role in roles]
+        health = Health(lambda: _waiting(owners), config.metrics_host, config.metrics_port)
+        await health.start()
+        stack.push_async_callback(health.stop)
+        _log.info("running", roles=list(roles), operator=health.address)
+        ready(health.address)
+        tasks = [asyncio.create_task(owner.run()) for owner in owners]
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            stopping.cancel()
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await task
+
+
+def _waiting(owners: Sequence[Ownership]) -> str:
+    return "; ".join(why for owner in owners if (why := owner.waiting()))
+
+
+async def _start(role: str, common: Shared, stack: AsyncExitStack) -> Ownership:
+    config, cluster = common.config, common.cluster
+    if role == "ingest":
+        worker = config.worker or f"{socket.gethostname()}-{os.getpid()}"
+        services = Services(cluster, common.links, common.keyring, WallClock(), worker, config.public_url)
+        return ingest(services, common.follower)
+    if role == "dlp":
+        limits = Limits()
+        rules = Rules.load(common.keyring.derive("findings"))
+        scanners = await stack.enter_async_context(Scanners(config.scanners, limits, rules))
+        return consumer(
+            cluster,
+            scan_spec(config.scanners),
+            common.follower,
+            lambda _: ScanJob(cluster, common.directory, common.connections, scanners, limits.size),
+        )
+    from consumers.governance.job import governance  # noqa: PLC0415 only the governance role needs it
+
+    return governance(cluster, common.follower, common.directory, common.connections)
