@@ -95,6 +95,7 @@ class Aws(Provider[Settings]):
     async def identify(self) -> Instance:
         """Ask STS, which needs no permission; the account's alias is its name."""
         me = await self.sessions.call("sts", "get_caller_identity")
+        self.sessions.own = me["Account"]
         try:
             aliases = (await self.sessions.call("iam", "list_account_aliases"))["AccountAliases"]
         except NotAllowed:

@@ -65,10 +65,9 @@ def _assumed(record: Json, actor: Attributes) -> Attributes:
     session = answer.get("assumedRoleUser") if isinstance(answer, dict) else None
     made: Attributes = {"service": {"name": record.get("eventSource")}, "user": actor["user"]}
     if session:
-        made["user"] = present(
-            uid=session.get("assumedRoleId"), uid_alt=session.get("arn"), type_id=99, type="AssumedRole",
-            name=str(session.get("assumedRoleId")).partition(":")[2],
-        )  # fmt: skip
+        uid, arn = str(session.get("assumedRoleId")), str(session.get("arn"))
+        name = uid.partition(":")[2]
+        made["user"] = {"uid": uid, "name": name, "uid_alt": arn, "type_id": 99, "type": "AssumedRole"}
     protocol = {"AssumeRoleWithSAML": 5, "AssumeRoleWithWebIdentity": 4}.get(record["eventName"])
     return made | ({"auth_protocol_id": protocol} if protocol else {})
 

@@ -106,7 +106,9 @@ def translate(error: Exception) -> Exception | None:
         )
     if isinstance(error, SourceError | ParamValidationError | UnknownServiceError):
         return None
-    if isinstance(error, BotoCoreError | ResponseParserError | aiohttp.ClientError | TimeoutError | ConnectionError):
+    if isinstance(
+        error, BotoCoreError | ResponseParserError | aiohttp.ClientError | TimeoutError | ConnectionError
+    ):
         return Retry(f"AWS could not be reached or answered in part ({type(error).__name__})")
     return None
 

@@ -20,6 +20,7 @@ _MAPPED = frozenset(
     {"eventID", "eventTime", "eventName", "eventSource", "awsRegion", "sourceIPAddress", "userAgent",
      "errorCode", "errorMessage", "requestID", "resources", "userIdentity", "apiVersion", "eventVersion"}
 )  # fmt: skip
+_NESTED = (dict, list)
 _SECRETS = ("password", "secret", "token", "privatekey", "passphrase", "credentialblob")
 _millis = lru_cache(maxsize=4096)(millis)
 """Whole seconds, and many records in each; sessions repeat the moment they began."""
@@ -141,21 +142,21 @@ def _source(address: str) -> Mapping[str, Json]:
 
 
 def _rest(record: Json) -> Attributes:
-    kept = {name: value for name, value in record.items() if name not in _MAPPED and value is not None}
-    for name, value in kept.items():
-        if isinstance(value, dict | list):
-            kept[name] = _without_secrets(value)
-    return kept
+    return {
+        name: _without_secrets(value) if value.__class__ in _NESTED else value
+        for name, value in record.items()
+        if name not in _MAPPED and value is not None
+    }
 
 
 def _without_secrets(value: Json) -> Json:
-    if isinstance(value, dict):
-        return {
-            name: _without_secrets(inner) if isinstance(inner, dict | list) else inner
-            for name, inner in value.items()
-            if not _secret(name)
-        }
-    return [_without_secrets(inner) if isinstance(inner, dict | list) else inner for inner in value]
+    if value.__class__ is list:
+        return [_without_secrets(inner) if inner.__class__ in _NESTED else inner for inner in value]
+    return {
+        name: _without_secrets(inner) if inner.__class__ in _NESTED else inner
+        for name, inner in value.items()
+        if not _secret(name)
+    }
 
 
 @lru_cache(maxsize=8192)

@@ -117,16 +117,21 @@ async def _acls(p: "Aws", place: Place, held: Json, objects: list[Json]) -> list
         async with turn:
             return await _acl(p, place, held, key)
 
-    return await asyncio.gather(*(one(found["key"]) for found in objects))
+    tasks = [asyncio.ensure_future(one(found["key"])) for found in objects]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:  # after a failure none goes on calling
+        for task in tasks:
+            task.cancel()
 
 
 async def _acl(p: "Aws", place: Place, held: Json, key: str) -> Json:
-    """Read one object's effective ACL; None when it is gone by now or we may not."""
+    """Read one object's effective ACL; None when it is gone by now, archived, or we may not."""
     if "object_acl" in held["unread"]:
         return None
     try:
         reply = await s3(p, place, "get_object_acl", Key=key)
-    except Missing:
+    except (Missing, Unscannable):
         return None
     except NotAllowed:
         held["unread"] = [*held["unread"], "object_acl"]

@@ -74,10 +74,10 @@ class _Mover:
         }
         if not (source or state["marker"] or state["copy"]):
             raise Missing(f"{place.arn(key)} does not exist")
-        if source:
-            state["tags"] = {} if source["class"] in _ARCHIVED else await _tags(p, place, key)
+        if source and source["class"] not in _ARCHIVED:
             acl = await s3(p, place, "get_object_acl", Key=key)
             state |= {"grants": acl["Grants"], "owner": acl["Owner"].get("ID", "")}
+            state["tags"] = await _tags(p, place, key)
         return state
 
     async def do(self, p: "Aws", target: Ref, step: Step) -> Json:

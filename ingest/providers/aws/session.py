@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache, cached_property
@@ -172,31 +172,42 @@ class Sessions:
     async def call(
         self, service: str, operation: str, *, account: str = "", region: str | None = None, **params: Json
     ) -> Json:
-        """Make one paced call (`list_users`) and give its answer; expired credentials are renewed once.
+        """Make one paced call (`list_users`) and give its answer.
 
         Raises:
             SourceError: What AWS's error means, see `errors.translate`.
         """
-        for again in (False, True):
-            try:
-                async with self.stream(service, operation, account=account, region=region, **params) as reply:
-                    return reply
-            except SignInAgain:
-                self._expired(account, again=again)
-        raise AssertionError("unreachable")
+        async with self.stream(service, operation, account=account, region=region, **params) as reply:
+            return reply
 
     @asynccontextmanager
     async def stream(
         self, service: str, operation: str, *, account: str = "", region: str | None = None, **params: Json
     ) -> AsyncIterator[Json]:
-        """Make one paced call whose body is read inside, where what goes wrong is translated too."""
-        place = region or self.settings.home
-        async with self.client(service, region=place, account=account) as client:
+        """Make one paced call whose body is read inside, where what goes wrong is translated too.
+
+        Credentials that AWS calls expired are renewed, and the call made once more.
+        """
+        asked = (service, operation, account, region or self.settings.home, params)
+        try:
+            held, reply = await self._opened(*asked)
+        except SignInAgain:
+            self._expired(account)
+            held, reply = await self._opened(*asked)
+        async with held:
+            yield reply
+
+    async def _opened(
+        self, service: str, operation: str, account: str, region: str, params: dict[str, Json]
+    ) -> tuple[AsyncExitStack, Json]:
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(self.client(service, region=region, account=account))
             if (assumed := self._assumed.get(self._of(account))) is not None:
                 await assumed.get_frozen_credentials()  # not inside another call's pacing
-            axis = f"{account or self.own}/{place}"
-            async with self.http.paced(service, axis=axis, operation=operation):
-                yield await getattr(client, operation)(**params)
+            axis = f"{account or self.own}/{region}"
+            await stack.enter_async_context(self.http.paced(service, axis=axis, operation=operation))
+            reply = await getattr(client, operation)(**params)
+            return stack.pop_all(), reply
 
     @asynccontextmanager
     async def client(
@@ -227,13 +238,11 @@ class Sessions:
     def _of(self, account: str) -> str:
         return "" if account == self.own else account
 
-    def _expired(self, account: str, *, again: bool) -> None:
-        assumed = self._assumed.get(self._of(account))
-        if assumed is None and self.settings.session_token.get_secret_value():
+    def _expired(self, account: str) -> None:
+        if (assumed := self._assumed.get(self._of(account))) is not None:
+            assumed.forget()
+        elif self.settings.session_token.get_secret_value():
             raise Misconfigured("the session_token has expired: connect with a role or a lasting access key")
-        if assumed is None or again:
-            raise SignInAgain("AWS says that fresh credentials have expired")
-        assumed.forget()
 
     async def _trim(self) -> None:
         idle = [key for key, held in self._clients.items() if not held.users]
