@@ -13,12 +13,12 @@ import base64
 import contextlib
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Protocol
 
 import structlog
+from pydantic import Field
 
 from ingest import metrics
 from ingest.cluster import Cluster
@@ -47,7 +47,7 @@ class Position(Record):
     offset: int = 0
     done: str = ""
     clean: bool = True
-    attempts: Mapping[int, int] = MappingProxyType({})
+    attempts: dict[int, int] = Field(default_factory=dict)
 
 
 class Job(Protocol):
@@ -123,11 +123,12 @@ class PartitionRun:
 
     def __init__(
         self, cluster: Cluster, spec: Spec, follower: Follower, membership: Membership,
-        limits: dict[str, asyncio.Semaphore], cap: Bytes, job: Job, partition: int,
+        limits: dict[str, asyncio.Semaphore], cap: Bytes, make: Callable[[int], Job], partition: int,
     ) -> None:  # fmt: skip
         self._cluster, self._spec, self._follower, self._membership = cluster, spec, follower, membership
-        self._limits, self._cap, self._job, self.partition = limits, cap, job, partition
-        self._lanes = {topic: _Lane(topic, Position()) for topic in spec.lanes}
+        self._limits, self._cap, self._make, self.partition = limits, cap, make, partition
+        self._job = make(partition)
+        self._lanes: dict[str, _Lane] = {}
         self._committer: Committer | None = None
         self.started = asyncio.Event()
         self._log = structlog.get_logger(part=spec.group, partition=partition)
@@ -149,9 +150,11 @@ class PartitionRun:
             BrokenError: The producer broke, or the partition is another's.
             UnreadableError: The state's end was not reached.
         """
+        self._job = self._make(self.partition)
+        self._lanes = {topic: _Lane(topic, Position()) for topic in self._spec.lanes}
         producer = Transactions(self._cluster, f"{self._spec.group}-{self.partition}")
-        await producer.start()
         try:
+            await producer.start()
             if not await self._membership.holds(self.partition):
                 raise BrokenError("another process owns it")
             await read_to_end(self._cluster, [Place(self._spec.state, self.partition)], self._take)
@@ -315,13 +318,12 @@ class PartitionRun:
         lane.position = lane.position.model_copy(update={"offset": offset, "attempts": attempts})
 
     def _mark(self, lane: _Lane, *, clean: bool) -> Outgoing:
-        bits = bytearray((max(lane.done, default=-1) - lane.position.offset) // 8 + 1)
-        for one in lane.done:
-            bits[(one - lane.position.offset) // 8] |= 1 << (one - lane.position.offset) % 8
-        position = lane.position.model_copy(
-            update={"done": base64.b64encode(bytes(bits)).decode() if lane.done else "", "clean": clean}
-        )
-        lane.position = position
+        bits = bytearray()
+        for beyond in sorted(one - lane.position.offset for one in lane.done):
+            bits += bytes(beyond // 8 + 1 - len(bits))
+            bits[beyond // 8] |= 1 << beyond % 8
+        done = base64.b64encode(bytes(bits)).decode()
+        lane.position = position = lane.position.model_copy(update={"done": done, "clean": clean})
         return Outgoing(
             self._spec.state, self.partition, f"{_POSITION}/{lane.topic}".encode(), position.dump()
         )
@@ -352,6 +354,6 @@ def consumer(cluster: Cluster, spec: Spec, follower: Follower, make: Callable[[i
     limits = {topic: asyncio.Semaphore(spec.at_once[topic]) for topic in spec.lanes}
 
     def hold(membership: Membership, cap: Bytes, partition: int) -> PartitionRun:
-        return PartitionRun(cluster, spec, follower, membership, limits, cap, make(partition), partition)
+        return PartitionRun(cluster, spec, follower, membership, limits, cap, make, partition)
 
     return Ownership(cluster, spec.lanes[0], spec.group, hold)

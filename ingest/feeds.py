@@ -126,10 +126,7 @@ class AxisFeed:
                 await self._failed(error, failures)
                 continue
             failures = 0
-            self.progress.last_success = self.owner.clock.now()
-            metrics.last_success.labels(self.owner.provider, self.feed.name).set(
-                self.progress.last_success / 1000
-            )
+            self._succeeded()
             self._set("following" if self.feed.every is None else "sleeping")
             self.progress.first_pass.set()
             await self._pause(self.feed.every)
@@ -140,6 +137,11 @@ class AxisFeed:
             self._hints.append(nudge.hint)
         self._restart = self._restart or nudge.restart
         self._nudged.set()
+
+    def _succeeded(self) -> None:
+        self.progress.last_success = self.owner.clock.now()
+        seconds = self.progress.last_success / 1000
+        metrics.last_success.labels(self.owner.provider, self.feed.name).set(seconds)
 
     async def retire(self) -> None:
         """End an axis that is no more: everything in it is gone."""
@@ -323,8 +325,9 @@ class AxisFeed:
     async def _page(self, page: Page, cursor: Cursor) -> None:
         """Commit a page in parts; only the last part moves the cursor."""
         full = self.feed.reads_all and cursor.started_at > cursor.finished_at
+        mapper = self.feed.to[page.mapper] if page.records else next(iter(self.feed.to.values()))
         source = Source(
-            self.feed.name, self.axis.key, self.feed.to[page.mapper], page.mapper,
+            self.feed.name, self.axis.key, mapper, page.mapper,
             (cursor.snapshot, cursor.started_at) if full else None, live=not full,
         )  # fmt: skip
         starts = range(0, max(len(page.records), 1), PART)
@@ -338,6 +341,8 @@ class AxisFeed:
                 self.owner.nudge(nudge)
             await asyncio.sleep(0)
         self.progress.first_page.set()
+        if self.feed.every is None:
+            self._succeeded()
         if page.complete:
             await self._finisher.finish(self.cursor())
             self._unsaved = None

@@ -22,7 +22,7 @@ import orjson
 from yarl import URL
 
 from ingest.acts import Content
-from ingest.apis import NONE, Api, Cost, Json, Reply, Static, Text
+from ingest.apis import NONE, Api, Cost, Json, Reply, Signed, Static, Text
 from ingest.bodies import NotJsonError, address, content_of, faults_as_retry, parsed, read, serves
 from ingest.errors import Misconfigured, Refused, Retry, SignInAgain, SourceError
 from ingest.judging import by_status, unusable
@@ -148,7 +148,8 @@ class Client:
     @cached_property
     def _apis(self) -> Mapping[str, Api]:
         apis, endpoints = self._provider.apis(), self._provider.settings.endpoints
-        if unknown := sorted(set(endpoints) - set(apis)):
+        sdk = any(isinstance(api.auth, Signed) for api in apis.values())  # which knows more names than we
+        if not sdk and (unknown := sorted(set(endpoints) - set(apis))):
             raise Misconfigured(f"endpoints names {unknown[0]!r}; there are {', '.join(sorted(apis))}")
         return {name: api._replace(base=endpoints.get(name, api.base)) for name, api in apis.items()}
 

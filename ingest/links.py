@@ -1,8 +1,8 @@
 """A link: a provider object signed in with a connector's settings, for any process that needs one."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, cast
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -12,7 +12,7 @@ from ingest.errors import Misconfigured
 from ingest.http import Client, open_session
 from ingest.metrics import Meter
 from ingest.pace import Pace
-from ingest.provider import Http, Instance, Provider
+from ingest.provider import Content, Instance, Provider, Reply
 from schemas.control import Wish
 
 
@@ -21,6 +21,21 @@ class Link(NamedTuple):
 
     provider: Provider[Any]
     instance: Instance
+
+
+class _Door:
+    """The client that a provider is made with: client and provider need each other."""
+
+    client: Client
+
+    async def call(self, *args: Any, **more: Any) -> Reply:
+        return await self.client.call(*args, **more)
+
+    def stream(self, *args: Any, **more: Any) -> AbstractAsyncContextManager[Content]:
+        return self.client.stream(*args, **more)
+
+    def paced(self, *args: Any, **more: Any) -> AbstractAsyncContextManager[None]:
+        return self.client.paced(*args, **more)
 
 
 class Links:
@@ -77,16 +92,16 @@ class Links:
         kind = self.kind(provider)
         pace = Pace()
         async with open_session() as session:
-            # Client and provider need each other; neither calls the other while it is made.
-            unset = cast("Http", None)
-            made = kind(settings, unset, known or Instance(""), lambda: self.elsewhere(provider, name))
-            made.http = Client(made, session, pace, meter=Meter())
+            door = _Door()
+            made = kind(settings, door, known or Instance(""), lambda: self.elsewhere(provider, name))
+            door.client = client = Client(made, session, pace, meter=Meter())
             try:
                 if known is None:
                     made.instance = await made.identify()
                 yield Link(made, made.instance)
             finally:
                 await made.close()
+                await client.close()
                 await pace.close()
 
 

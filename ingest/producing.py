@@ -111,9 +111,12 @@ class _Producer:
             raise BrokenError(f"no producer: {type(error).__name__}") from None
 
     async def stop(self) -> None:
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(1.0):
-                await self._producer.stop()
+        # In a task of its own: a stop can hang, or end in a CancelledError that is aiokafka's, not ours.
+        stopping = asyncio.ensure_future(self._producer.stop())
+        await asyncio.wait({stopping}, timeout=1.0)
+        if stopping.done() and not stopping.cancelled():
+            stopping.exception()
+        stopping.cancel()
 
     async def send(self, records: Sequence[Outgoing]) -> None:
         """Send as few batches as possible and await every result.

@@ -53,8 +53,8 @@ class Tenure:
             UnreadableError: The state's end was not reached.
         """
         producer = Transactions(self._services.cluster, f"owner-{self.partition}")
-        await producer.start()
         try:
+            await producer.start()
             if not await self._membership.holds(self.partition):
                 raise BrokenError("another process owns it")
             await self._run(producer)

@@ -148,6 +148,7 @@ class Aws(Provider[Settings]):
     @feed(
         "logons", "admin_activity", to=trail_record, every=timedelta(seconds=30), per=place_axes,
         late=minutes(20), widest=timedelta(hours=1), newest_first=True,
+        lookback=timedelta(days=1),
     )  # fmt: skip
     async def lookup(self, at: At) -> AsyncIterator[Page]:
         """Read the event history: 90 days of management events, newest first, up to 20 minutes late."""
@@ -157,7 +158,7 @@ class Aws(Provider[Settings]):
     @feed(
         "logons", "admin_activity", "dlp_realtime",
         to={"trail": trail_record, "s3": files.object_changed, "stranger": stranger},
-        every=None, per=queue_axis, repeats=timedelta(hours=24), silence=timedelta(seconds=90),
+        every=None, per=queue_axis, repeats=timedelta(hours=24), silence=minutes(5),
     )  # fmt: skip
     async def trail(self, at: At) -> AsyncIterator[Page]:
         """Follow the queue: the trail's files, about 5 minutes late, and S3's changes within seconds."""

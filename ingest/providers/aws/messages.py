@@ -14,6 +14,9 @@ import orjson
 
 from ingest.provider import Json
 
+LONGEST = 100_000
+"""Characters kept of a stranger's message."""
+
 
 @dataclass
 class Told:
@@ -39,7 +42,7 @@ def told(body: str, watches: Callable[[str], bool]) -> Told:
     try:
         _message(orjson.loads(body), what, watches)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return Told(strange={"message": body[:4096], "reason": f"none of ours ({type(error).__name__})"})
+        return Told(strange={"message": body[:LONGEST], "reason": f"none of ours ({type(error).__name__})"})
     return what
 
 

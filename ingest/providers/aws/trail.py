@@ -61,7 +61,7 @@ async def read_queue(p: "Aws", at: At) -> AsyncIterator[Page]:
                     yield page
                     await batch.prolong()
         if not heard:
-            yield Page([])
+            yield Page([], mapper="trail")
 
 
 class _Batch:
@@ -130,7 +130,7 @@ async def _described(p: "Aws", one: Json) -> Json:
         return await files.describe(p, one["bucket"], one["key"])
     except (NotAllowed, Refused) as error:
         # One closed bucket must not stand in the way of all the others' messages.
-        return {"object": one, "reason": str(error)}
+        return {"object": f"{one['bucket']}/{one['key']}", "reason": str(error)}
 
 
 async def _read(p: "Aws", at: At, batch: _Batch, message: Json, what: Told) -> AsyncIterator[Page]:
@@ -153,7 +153,7 @@ async def _read(p: "Aws", at: At, batch: _Batch, message: Json, what: Told) -> A
         for page in read:
             yield page
     if not pages and not fresh:
-        yield Page([], ack=ack)
+        yield Page([], mapper="trail", ack=ack)
 
 
 async def _file_pages(p: "Aws", name: str, region: str | None) -> list[Page]:
@@ -223,4 +223,5 @@ def stranger(record: Json, instance: Instance) -> Iterable[Mapped]:
         BadRecord: Always.
     """
     del instance
-    raise BadRecord(f"{record.get('file') or 'a message in the queue'}: {record['reason']}")
+    what = record.get("file") or record.get("object") or "a message in the queue"
+    raise BadRecord(f"{what}: {record['reason']}")

@@ -1,0 +1,290 @@
+"""The main job on simulated tenants: connect, see, scan, act, undo; every part but the tenants is the real one.
+
+The tenants and their driver come from `sandbox`, the only place in the product that does.
+"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from schemas.control import Policy
+from ingest.config import Config, load
+from ingest.errors import Misconfigured
+from ingest.producing import Outgoing
+from sandbox.aws.driver import Driver
+from sandbox.aws.seed import seed
+from sandbox.aws.tenant import AwsTenant
+from sandbox.aws.truth import Account, Organization
+from schemas.control import Command
+from schemas.topics import TOPICS
+from sluice.connecting import Asked, built, sign_in
+from sluice.operate import Desk
+from sluice.up import Machine, machine
+from sluice.watching import Watch, percentiles
+
+KNOWN = ("aws",)
+_LAG = 15.0
+"""Seconds until the tenant's event history shows what its trail files have told by then."""
+POLICIES: tuple[dict[str, Any], ...] = (
+    {
+        "name": "quarantine-secrets",
+        "match": {"on": "finding", "detectors": ["private_key", "github_token"], "min_confidence": 75},
+        "action": "quarantine", "dry_run": False, "cap": 50,
+    },
+    {
+        "name": "no-public-objects",
+        "match": {"on": "file", "exposure": "public", "kinds": ["file"]},
+        "action": "remove-public-acl", "dry_run": False, "cap": 50,
+    },
+    {
+        "name": "no-public-buckets",
+        "match": {"on": "file", "exposure": "public", "kinds": ["bucket"]},
+        "action": "remove-public-policy", "dry_run": False, "cap": 10,
+    },
+)  # fmt: skip
+
+
+async def demo(seconds: float | None, providers: Sequence[str], as_json: bool) -> int:
+    """Run the demo until Ctrl-C, or for some seconds after it is ready; the exit code.
+
+    Raises:
+        Misconfigured: There is no simulated tenant of a provider.
+    """
+    if unknown := sorted(set(providers) - set(KNOWN)):
+        raise Misconfigured(f"no simulated tenant of {', '.join(unknown)}; there are: {', '.join(KNOWN)}")
+    stop = asyncio.Event()
+    for one in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(one, stop.set)
+    said = Said(as_json=as_json)
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-demo-")))
+        said.step("starting Kafka and a simulated AWS organization")
+        config = load(session_seconds=6.0, prefix="sluice.")
+        made, tenant = await _both(config, folder, stack)
+        truth = await seed(tenant, history=20)
+        said.step("connecting two accounts")
+        show = Show(made, truth, said, stack)
+        await show.connect(tenant)
+        said.ready(made)
+        await show.run(tenant, seconds, stop)
+        said.done(show.totals())
+    return 0 if show.complete() else 1
+
+
+async def _both(config: Config, folder: Path, stack: AsyncExitStack) -> tuple[Machine, AwsTenant]:
+    tenant = AwsTenant(log=folder / "tenant.log")
+    made, tenant = await asyncio.gather(
+        stack.enter_async_context(machine(config, folder / "kafka")), stack.enter_async_context(tenant)
+    )
+    return made, tenant
+
+
+class Said:
+    """What goes to the terminal: lines of progress, or exactly two JSON lines on stdout."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self.console = Console(stderr=as_json)
+
+    def step(self, text: str) -> None:
+        """Say what is going on."""
+        self.console.print(f"[dim]{text} …[/dim]" if not self.as_json else f"{text} …", highlight=False)
+
+    def ready(self, made: Machine) -> None:
+        """Say where everything is."""
+        kafka, prefix = made.config.kafka, made.config.prefix
+        topics = [prefix + name for name, row in TOPICS.items() if row.public]
+        if self.as_json:
+            self._line({"event": "ready", "kafka": kafka, "metrics": made.metrics, "prefix": prefix,
+                        "topics": topics})  # fmt: skip
+            return
+        self.console.print(
+            f"Kafka    {kafka}   (read with isolation.level=read_committed)\n"
+            f"topics   {' '.join(topics)}\n"
+            f"         kcat -b {kafka} -t {topics[0]} -C -X isolation.level=read_committed\n"
+            f"         sluice tail findings -n 5      in a second terminal; so do status, act, undo\n"
+            f"metrics  {made.metrics}\n",
+            highlight=False,
+        )
+
+    def done(self, totals: dict[str, Any]) -> None:
+        """Print the totals."""
+        if self.as_json:
+            self._line({"event": "done", **totals})
+        else:
+            self.console.print_json(data=totals)
+
+    def _line(self, told: dict[str, Any]) -> None:
+        sys.stdout.write(orjson.dumps(told).decode() + "\n")
+        sys.stdout.flush()
+
+
+class Show:
+    """One run of the demo."""
+
+    def __init__(self, made: Machine, truth: Organization, said: Said, stack: AsyncExitStack) -> None:
+        self._made, self._truth, self._said, self._stack = made, truth, said, stack
+        self._watch = Watch(made.cluster)
+        self._drivers: list[Driver] = []
+        self._started = time.time()
+        self._undone = ""
+
+    async def connect(self, tenant: AwsTenant) -> None:
+        """Connect both accounts as two instances, the first by role, the second by key; store the policies."""
+        await self._watch.start()
+        self._stack.push_async_callback(self._watch.stop)
+        desk = await Desk.open(self._made.config)
+        for name, settings in self._asked(tenant):
+            asked = Asked(name=name, provider="aws", settings=settings)
+            wishes = (await desk.view()).wishes
+            connected = await sign_in(desk, asked, built(desk.kind("aws"), settings), wishes)
+            await desk.store(connected.wish, 0)
+        policies = [Policy(**one) for one in POLICIES]
+        await desk.write(*(Outgoing("policies", 0, one.name.encode(), one.dump()) for one in policies))
+        self._desk = desk
+
+    def _asked(self, tenant: AwsTenant) -> list[tuple[str, dict[str, Any]]]:
+        management, member = self._truth.accounts
+
+        def common(account: Account) -> dict[str, Any]:
+            return {
+                "regions": [account.region], "queue_url": account.queue_url,
+                "quarantine_bucket": account.buckets.quarantine,
+                "exclude_buckets": [account.buckets.trail],
+                "endpoints": {"aws": tenant.endpoint},
+            }  # fmt: skip
+
+        by_role = {
+            **common(management), "role_arn": management.role_arn, "external_id": management.external_id,
+            "access_key_id": self._truth.collector["aws_access_key_id"],
+            "secret_access_key": self._truth.collector["aws_secret_access_key"],
+        }  # fmt: skip
+        by_key = {
+            **common(member), "access_key_id": member.key_pair["aws_access_key_id"],
+            "secret_access_key": member.key_pair["aws_secret_access_key"],
+        }  # fmt: skip
+        return [("aws-production", by_role), ("aws-research", by_key)]
+
+    async def run(self, tenant: AwsTenant, seconds: float | None, stop: asyncio.Event) -> None:
+        """Act in the tenant and show what comes of it."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._drive(tenant, account, number))
+                for number, account in enumerate(self._truth.accounts)
+            ]
+            tasks.append(group.create_task(self._undo_one()))
+            async with self._live() as refresh:
+                end = None if seconds is None else time.monotonic() + seconds
+                while not stop.is_set() and (end is None or time.monotonic() < end):
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(0.5):
+                            await stop.wait()
+                    refresh()
+            for task in tasks:
+                task.cancel()
+
+    async def _drive(self, tenant: AwsTenant, account: Account, number: int) -> None:
+        await asyncio.sleep(3.0)
+        async with Driver(tenant, account, number=number, lag=_LAG, trail_every=1) as driver:
+            self._drivers.append(driver)
+            await driver.run(per_second=1.0)
+
+    async def _undo_one(self) -> None:
+        """Take one quarantine back on purpose; the policy must not do it again."""
+        while True:
+            await asyncio.sleep(0.5)
+            quarantined = [
+                one
+                for one in self._watch.done
+                if one.get("action") == "quarantine" and one.get("state") == "done"
+            ]
+            if quarantined:
+                break
+        await asyncio.sleep(2.0)
+        one = quarantined[0]
+        wish = (await self._desk.view()).wishes[one["connector"]]
+        command = Command(
+            kind="undo", id=f"undo-{one['command']}", connector=wish.name, of=one["command"], dry_run=False,
+            asked_at=int(time.time() * 1000),
+        )  # fmt: skip
+        await self._desk.write(Outgoing("commands", wish.partition, wish.name.encode(), command.dump()))
+        self._undone = one["command"]
+
+    @asynccontextmanager
+    async def _live(self) -> AsyncIterator[Any]:
+        if self._said.as_json:
+            yield lambda: None
+            return
+        with Live(self._table(), console=self._said.console, refresh_per_second=4) as live:
+            yield lambda: live.update(self._table())
+
+    def _table(self) -> Group:
+        watch = self._watch
+        head = Table(title=f"Sluice demo, {time.time() - self._started:.0f} s", expand=True)
+        for name in ("topic", "events", "findings by detector", "", "actions", ""):
+            head.add_column(name, justify="right" if not name or name == "events" else "left")
+        topics, findings, outcomes = (list(c.items()) for c in (watch.topics, watch.findings, watch.outcomes))
+        for row in range(max(len(topics), len(findings), len(outcomes), 8)):
+            cells: list[str] = []
+            for column in (topics, findings, outcomes):
+                name, count = column[row] if row < len(column) else ("", "")
+                cells += [name, str(count)]
+            head.add_row(*cells)
+        recent = Table(title="latest", expand=True, show_header=False)
+        for line in list(watch.recent):
+            recent.add_row(line)
+        delays = self._delays()["announced_over_sqs"]
+        foot = (
+            f"announced over SQS → readable: p50 {delays['p50']} s, p95 {delays['p95']} s ({delays['count']})"
+        )
+        return Group(head, recent, foot)
+
+    def _delays(self) -> dict[str, Any]:
+        """Compare when something could be seen at the provider with when a reader had it."""
+        announced: list[float] = []
+        trail: list[float] = []
+        for driver in self._drivers:
+            for one in driver.happened:
+                if "key" in one.detail:
+                    seen = self._watch.arrived.get(f"arn:aws:s3:::{one.id}")
+                    if seen is not None:
+                        announced.append(max(0.0, seen - one.visible))
+                elif (seen := self._watch.arrived.get(one.id)) is not None:
+                    trail.append(max(0.0, seen - (one.visible - _LAG)))
+        return {"announced_over_sqs": percentiles(announced), "trail_files": percentiles(trail)}
+
+    def totals(self) -> dict[str, Any]:
+        """Sum the run up."""
+        watch = self._watch
+        happened = [one for driver in self._drivers for one in driver.happened]
+        return {
+            "seconds": round(time.time() - self._started, 1),
+            "topics": dict(watch.topics),
+            "deleted": dict(watch.deleted),
+            "first_seen": watch.order,
+            "findings": dict(watch.findings),
+            "actions": dict(watch.outcomes),
+            "delay_seconds": self._delays(),
+            "driven": len(happened),
+            "undone": self._undone,
+            "restarts": {child.role: child.starts - 1 for child in self._made.processes.children},
+        }
+
+    def complete(self) -> bool:
+        """Whether the main job was seen: activity, findings, an action carried out."""
+        watch = self._watch
+        return bool(
+            watch.topics["logons"] and watch.findings and any("done" in one for one in watch.outcomes)
+        )
