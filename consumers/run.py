@@ -12,14 +12,14 @@ import asyncio
 import base64
 import contextlib
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import structlog
-from pydantic import Field
 
+from consumers.lanes import WINDOW, Lane, Position
 from ingest import metrics
 from ingest.cluster import Cluster
 from ingest.consuming import Follower, Incoming, Membership, Place, read_to_end
@@ -29,25 +29,11 @@ from ingest.own import Ownership
 from ingest.producing import BrokenError, FencedError, Outgoing, Transactions
 from ingest.publish import Bytes, Committer, StoppedError, Unit
 from ingest.windows import now_ms
-from schemas.control import DeadLetter, Record
+from schemas.control import DeadLetter
 
-WINDOW = 256
-"""Records of a lane under way or done beyond the position."""
-_ATTEMPTS = 3
+_STARTS = 3
 _RETRIES = 8
 _POSITION = "@position"
-
-
-class Position(Record):
-    """How far a lane of a partition is worked off: all below `offset`, and those of the bitmap beyond it.
-
-    Not `clean`: a process runs it, or died while it did. `attempts` counts careful starts by offset.
-    """
-
-    offset: int = 0
-    done: str = ""
-    clean: bool = True
-    attempts: dict[int, int] = Field(default_factory=dict)
 
 
 class Job(Protocol):
@@ -103,19 +89,12 @@ class Spec:
     at_once: dict[str, int]
 
 
-@dataclass(slots=True)
-class _Lane:
-    """One lane of one partition: what waits, what runs, what is done."""
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What a process handles at a time, over all its partitions; suspects one by one."""
 
-    topic: str
-    position: Position
-    waiting: deque[Incoming] = field(default_factory=deque)
-    done: set[int] = field(default_factory=set)
-    open: set[int] = field(default_factory=set)
-    running: set[bytes] = field(default_factory=set)
-    careful_until: int = 0
-    highest: int = -1
-    some: asyncio.Event = field(default_factory=asyncio.Event)
+    lanes: dict[str, asyncio.Semaphore]
+    careful: asyncio.Lock
 
 
 class PartitionRun:
@@ -123,13 +102,15 @@ class PartitionRun:
 
     def __init__(
         self, cluster: Cluster, spec: Spec, follower: Follower, membership: Membership,
-        limits: dict[str, asyncio.Semaphore], cap: Bytes, make: Callable[[int], Job], partition: int,
+        shares: Shares, cap: Bytes, make: Callable[[int], Job], partition: int,
     ) -> None:  # fmt: skip
         self._cluster, self._spec, self._follower, self._membership = cluster, spec, follower, membership
-        self._limits, self._cap, self._make, self.partition = limits, cap, make, partition
+        self._shares, self._cap, self._make, self.partition = shares, cap, make, partition
         self._job = make(partition)
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._busy: set[bytes] = set()
         self._committer: Committer | None = None
+        self._ran = self._ending = False
         self.started = asyncio.Event()
         self._log = structlog.get_logger(part=spec.group, partition=partition)
 
@@ -144,14 +125,14 @@ class PartitionRun:
             self._committer.resume()
 
     async def run(self) -> None:
-        """Take over and run.
+        """Take over and run; called again after it broke, it begins anew.
 
         Raises:
             BrokenError: The producer broke, or the partition is another's.
             UnreadableError: The state's end was not reached.
         """
-        self._job = self._make(self.partition)
-        self._lanes = {topic: _Lane(topic, Position()) for topic in self._spec.lanes}
+        self._job, self._busy, self._ending = self._make(self.partition), set(), False
+        self._lanes = {topic: Lane(topic) for topic in self._spec.lanes}
         producer = Transactions(self._cluster, f"{self._spec.group}-{self.partition}")
         try:
             await producer.start()
@@ -169,11 +150,10 @@ class PartitionRun:
     def _take(self, record: Incoming) -> None:
         name = record.key.decode("utf-8", "replace")
         topic = name.removeprefix(f"{_POSITION}/")
-        if name != topic:
-            if record.value is not None and topic in self._lanes:
-                self._lanes[topic].position = Position.load(record.value)
-            return
-        self._job.take(record)
+        if name == topic:
+            self._job.take(record)
+        elif record.value is not None and topic in self._lanes:
+            self._lanes[topic].position = Position.load(record.value)
 
     async def _work(self, producer: Transactions) -> None:
         self._committer = committer = Committer(producer, self._cap)
@@ -181,19 +161,16 @@ class PartitionRun:
             async with asyncio.TaskGroup() as group:
                 group.create_task(committer.run())
                 self._job.ready(self._commit)
+                # Only a process that died is suspected of poison, not one that lost its broker for a while.
+                starts = {lane.topic: lane.resume(careful=not self._ran) for lane in self._lanes.values()}
+                self._ran = True
+                await self._commit([self._mark(lane) for lane in self._lanes.values()])
                 for lane in self._lanes.values():
-                    self._resume(lane)
-                await self._commit([self._mark(lane, clean=False) for lane in self._lanes.values()])
-                for lane in self._lanes.values():
+                    deliver = partial(self._deliver, lane)
+                    self._follower.follow(Place(lane.topic, self.partition), starts[lane.topic], deliver)
                     group.create_task(self._pump(lane, group))
                 self.started.set()
-                try:
-                    await asyncio.Event().wait()
-                except asyncio.CancelledError:
-                    with contextlib.suppress(Exception):
-                        async with asyncio.timeout(1.0):
-                            await self._commit([self._mark(one, clean=True) for one in self._lanes.values()])
-                    raise
+                await self._until_cancelled(committer)
         except* BrokenError as errors:
             raise BrokenError(str(errors.exceptions[0])) from None
         except* StoppedError:
@@ -203,82 +180,59 @@ class PartitionRun:
                 self._follower.leave(Place(lane.topic, self.partition))
             self._committer = None
 
-    def _resume(self, lane: _Lane) -> None:
-        bits = base64.b64decode(lane.position.done)
-        start = lane.position.offset
-        lane.done = {
-            start + 8 * n + bit for n, byte in enumerate(bits) for bit in range(8) if byte >> bit & 1
-        }
-        lane.highest = max(lane.done, default=start - 1)
-        if not lane.position.clean:
-            lane.careful_until = start + WINDOW
-        place = Place(lane.topic, self.partition)
-        self._follower.follow(place, start, lambda records: self._deliver(lane, records))
+    async def _until_cancelled(self, committer: Committer) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            # A clean end, also in a rebalance: whoever took over meanwhile has fenced this producer.
+            self._ending = True
+            committer.resume()
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(1.0):
+                    await self._commit([self._mark(lane) for lane in self._lanes.values()])
+            raise
 
-    def _deliver(self, lane: _Lane, records: list[Incoming]) -> None:
-        lane.waiting.extend(records)
-        lane.some.set()
+    def _deliver(self, lane: Lane, records: list[Incoming]) -> None:
+        lane.deliver(records)
         if len(lane.waiting) >= WINDOW:
             self._follower.hold(Place(lane.topic, self.partition), held=True)
 
     # ---- one record after another
 
-    async def _pump(self, lane: _Lane, group: asyncio.TaskGroup) -> None:
+    async def _pump(self, lane: Lane, group: asyncio.TaskGroup) -> None:
         place = Place(lane.topic, self.partition)
         while True:
-            record = self._next(lane)
+            record = lane.next(self._busy)
+            if len(lane.waiting) < WINDOW // 2:
+                self._follower.hold(place, held=False)
             if record is None:
                 lane.some.clear()
                 await lane.some.wait()
                 continue
-            if len(lane.waiting) < WINDOW // 2:
-                self._follower.hold(place, held=False)
+            self._busy.add(record.key)
             if record.offset < lane.careful_until:
-                await self._carefully(lane, record)
+                async with self._shares.careful:
+                    await self._carefully(lane, record)
                 continue
-            await self._limits[lane.topic].acquire()
-            lane.running.add(record.key)
-            group.create_task(self._one(lane, record))
+            share = self._shares.lanes[lane.topic]
+            await share.acquire()
+            task = group.create_task(self._one(lane, record))
+            task.add_done_callback(partial(_release, share))
 
-    def _next(self, lane: _Lane) -> Incoming | None:
-        """Pick the first record whose key is not under way; None if the window is full or nothing waits."""
-        for index, record in enumerate(lane.waiting):
-            if record.offset < lane.position.offset or record.offset in lane.done:
-                del lane.waiting[index]
-                return self._next(lane)
-            if record.offset >= lane.position.offset + WINDOW:
-                return None
-            if not any(record.key in one.running for one in self._lanes.values()):
-                del lane.waiting[index]
-                lane.open.add(record.offset)
-                return record
-        return None
-
-    async def _carefully(self, lane: _Lane, record: Incoming) -> None:
-        count = lane.position.attempts.get(record.offset, 0) + 1
-        attempts = {**lane.position.attempts, record.offset: count}
-        lane.position = lane.position.model_copy(update={"attempts": attempts})
-        if count > _ATTEMPTS:
+    async def _carefully(self, lane: Lane, record: Incoming) -> None:
+        """Work off a record that may have ended the process: alone, and counted first."""
+        if lane.attempt(record.offset) >= _STARTS:
             self._log.error("poison", topic=record.topic, offset=record.offset)
-            await self._done(
-                lane, record, [self._letter(record, "poison", "it ended the process three times")]
-            )
+            letter = self._letter(record, "poison", f"it ended the process {_STARTS} times")
+            await self._done(lane, record, [letter])
             return
-        await self._commit([self._mark(lane, clean=False)])
-        await self._limits[lane.topic].acquire()
-        lane.running.add(record.key)
+        await self._commit([self._mark(lane)])
         await self._one(lane, record)
 
-    async def _one(self, lane: _Lane, record: Incoming) -> None:
-        try:
-            results = await self._results(record)
-            await self._done(lane, record, results)
-            self._job.committed(record)
-        finally:
-            lane.running.discard(record.key)
-            self._limits[lane.topic].release()
-            for one in self._lanes.values():
-                one.some.set()
+    async def _one(self, lane: Lane, record: Incoming) -> None:
+        results = await self._results(record)
+        await self._done(lane, record, results)
+        self._job.committed(record)
 
     async def _results(self, record: Incoming) -> Sequence[Outgoing]:
         failures = 0
@@ -302,31 +256,16 @@ class PartitionRun:
 
     # ---- position
 
-    async def _done(self, lane: _Lane, record: Incoming, results: Sequence[Outgoing]) -> None:
-        lane.open.discard(record.offset)
-        lane.done.add(record.offset)
-        lane.highest = max(lane.highest, record.offset)
-        self._advance(lane)
-        await self._commit([*results, self._mark(lane, clean=False)])
+    async def _done(self, lane: Lane, record: Incoming, results: Sequence[Outgoing]) -> None:
+        lane.finish(record.offset)
+        await self._commit([*results, self._mark(lane)])
+        self._busy.discard(record.key)
+        for one in self._lanes.values():
+            one.some.set()
 
-    def _advance(self, lane: _Lane) -> None:
-        """Move the position to the first record that is not done; gaps in the log count as done."""
-        first = min((r.offset for r in lane.waiting), default=lane.highest + 1)
-        offset = max(lane.position.offset, min([first, *lane.open]))
-        lane.done = {one for one in lane.done if one >= offset}
-        attempts = {one: n for one, n in lane.position.attempts.items() if one >= offset}
-        lane.position = lane.position.model_copy(update={"offset": offset, "attempts": attempts})
-
-    def _mark(self, lane: _Lane, *, clean: bool) -> Outgoing:
-        bits = bytearray()
-        for beyond in sorted(one - lane.position.offset for one in lane.done):
-            bits += bytes(beyond // 8 + 1 - len(bits))
-            bits[beyond // 8] |= 1 << beyond % 8
-        done = base64.b64encode(bytes(bits)).decode()
-        lane.position = position = lane.position.model_copy(update={"done": done, "clean": clean})
-        return Outgoing(
-            self._spec.state, self.partition, f"{_POSITION}/{lane.topic}".encode(), position.dump()
-        )
+    def _mark(self, lane: Lane) -> Outgoing:
+        name = f"{_POSITION}/{lane.topic}".encode()
+        return Outgoing(self._spec.state, self.partition, name, lane.marked(clean=self._ending).dump())
 
     async def _commit(self, records: list[Outgoing]) -> None:
         if self._committer is None:
@@ -351,9 +290,13 @@ class PartitionRun:
 
 def consumer(cluster: Cluster, spec: Spec, follower: Follower, make: Callable[[int], Job]) -> Ownership:
     """Put a consumer together: run the result until cancelled."""
-    limits = {topic: asyncio.Semaphore(spec.at_once[topic]) for topic in spec.lanes}
+    shares = Shares({topic: asyncio.Semaphore(spec.at_once[topic]) for topic in spec.lanes}, asyncio.Lock())
 
     def hold(membership: Membership, cap: Bytes, partition: int) -> PartitionRun:
-        return PartitionRun(cluster, spec, follower, membership, limits, cap, make, partition)
+        return PartitionRun(cluster, spec, follower, membership, shares, cap, make, partition)
 
     return Ownership(cluster, spec.lanes[0], spec.group, hold)
+
+
+def _release(share: asyncio.Semaphore, _: object) -> None:
+    share.release()

@@ -17,6 +17,7 @@ import structlog
 from ingest import metrics
 from ingest.cluster import Cluster
 from ingest.credentials import Keyring
+from ingest.custody import OwnedTokens
 from ingest.errors import Misconfigured, NotAllowed, Retry, SourceError
 from ingest.feeds import AxisFeed, Clock, Owner, Progress
 from ingest.links import Link, Links
@@ -90,6 +91,7 @@ class Connector:
         self._grants: dict[str, tuple[str, ...]] = {}
         self._condition = ("new", "")
         self._dirty = asyncio.Event()
+        self.connected = asyncio.Event()
         self._listed: dict[str, asyncio.Event] = {}
         self._rescan: dict[str, asyncio.Event] = {}
         self._instance = self._state.status.instance if self._state.status else ""
@@ -168,7 +170,10 @@ class Connector:
 
     async def _live(self) -> None:
         await self._enter("checking")
-        async with self._services.links.open(self.wish) as link:
+        custody = OwnedTokens(
+            self.wish, self._partition, self._committer, self._services.keyring, self._services.clock
+        )
+        async with self._services.links.open(self.wish, custody=custody) as link:
             self._connect(link)
             await self._identify()
             await self._probe()
@@ -212,6 +217,7 @@ class Connector:
             repeats=int(repeats.total_seconds() * 1000) if repeats else 0,
             nudge=self.nudge, changed=self._dirty.set, report=self.report,
         )  # fmt: skip
+        self.connected.set()
         address = f"{services.public_url}/hooks/{wish.name}" if services.public_url else ""
         self._keepers = [
             Keeper(self.owner, link.provider, one, services.keyring, address) for one in kind.subscriptions
@@ -368,8 +374,8 @@ class Connector:
                 continue
             worse = one if one.why and not have.why else have
             found[name] = FeedStatus(
-                state=worse.state, why=worse.why, axes=have.axes + 1, published=have.published + one.published,
-                last_success=min(have.last_success, one.last_success),
+                state=worse.state, why=worse.why, axes=have.axes + 1, published=have.published +
+                one.published, last_success=min(have.last_success, one.last_success),
                 last_event=max(have.last_event, one.last_event),
             )  # fmt: skip
         return found

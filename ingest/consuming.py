@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
@@ -12,6 +13,7 @@ from aiokafka.errors import KafkaError
 from ingest.cluster import Cluster
 
 FETCH_WAIT_MS = 500
+_log = structlog.get_logger(part="consuming")
 
 
 class Place(NamedTuple):
@@ -116,8 +118,8 @@ async def read_to_end(
 class Follower:
     """One consumer without a group that follows many partitions, each from where it is told.
 
-    `deliver` gets a partition's new records in order, on the loop, and must not block. Positions are kept here:
-    adding a partition re-assigns all, and each goes on where its last delivery ended.
+    `deliver` gets a partition's new records in order, on the loop, and must not block. Positions are kept
+    here: adding a partition re-assigns all, and each goes on where its last delivery ended.
     """
 
     def __init__(self, cluster: Cluster, client: str = "follow") -> None:
@@ -126,6 +128,8 @@ class Follower:
         self._deliver: dict[TopicPartition, Callable[[list[Incoming]], None]] = {}
         self._positions: dict[TopicPartition, int] = {}
         self._held: set[TopicPartition] = set()
+        self._rounds: dict[TopicPartition, int] = {}
+        self._round = 0
         self._changed = asyncio.Event()
         self._consumer: AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
@@ -144,7 +148,8 @@ class Follower:
     def follow(self, place: Place, offset: int, deliver: Callable[[list[Incoming]], None]) -> None:
         """Follow a partition from an offset on."""
         tp = TopicPartition(self._cluster.name(place.topic), place.partition)
-        self._deliver[tp], self._positions[tp] = deliver, offset
+        self._round += 1
+        self._deliver[tp], self._positions[tp], self._rounds[tp] = deliver, offset, self._round
         self._changed.set()
 
     def leave(self, place: Place) -> None:
@@ -168,6 +173,9 @@ class Follower:
                 await self._follow()
             except (KafkaError, OSError, TimeoutError):
                 await asyncio.sleep(0.5)
+            except Exception:  # noqa: BLE001 nothing would follow any more
+                _log.exception("follower failed and starts again")
+                await asyncio.sleep(0.5)
             finally:
                 if self._consumer is not None:
                     await _stop(self._consumer)
@@ -185,6 +193,7 @@ class Follower:
             if not (set(self._positions) - self._held):
                 await self._changed.wait()
                 continue
+            asked = dict(self._rounds)
             fetch = asyncio.ensure_future(consumer.getmany(timeout_ms=2000))
             change = asyncio.ensure_future(self._changed.wait())
             try:
@@ -196,6 +205,8 @@ class Follower:
             for tp, records in fetched.items():
                 deliver = self._deliver.get(tp)
                 if deliver is None or tp in self._held or records[-1].offset < self._positions[tp]:
+                    continue
+                if asked.get(tp) != self._rounds[tp]:  # left and followed anew since: from another place
                     continue
                 fresh = [_incoming(self._cluster, r) for r in records if r.offset >= self._positions[tp]]
                 self._positions[tp] = records[-1].offset + 1
@@ -209,7 +220,7 @@ class Follower:
 
 
 class Membership:
-    """A process's place in a consumer group that says who owns which partition of one topic, and nothing else.
+    """A process's place in a consumer group, which says who owns which partition and nothing else.
 
     Heartbeats start only after a rebalance callback returns, so callbacks just set flags.
     """
@@ -261,7 +272,8 @@ class Membership:
     async def holds(self, partition: int, position: int = 0) -> bool:
         """Ask the group, generation-checked, whether a partition is ours.
 
-        The local assignment lies after a freeze; a refused commit does not. `position` is what lag tools show.
+        The local assignment lies after a freeze; a refused commit does not. `position` is what lag tools
+        show.
         """
         tp = TopicPartition(self._cluster.name(self._topic), partition)
         try:

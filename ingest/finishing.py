@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ingest.consuming import Incoming, Place, read_to_end
-from ingest.inventory import GONE, entity_hash, members
+from ingest.inventory import GONE, LIVE, entity_hash, members
 from ingest.producing import Outgoing
 from ingest.publish import Unit
 from ingest.state import key, parts_of
@@ -53,6 +53,25 @@ class Finisher:
             )
         )
 
+        await self._settle(inventory.scope(self._feed, self._axis).topic)
+
+    async def _settle(self, topic: str) -> None:
+        """Drop what live feeds noted before every scope was read anew; delete what came and went unseen."""
+        owner, inventory = self._owner, self._owner.state.inventory
+        pages, orphans = inventory.settled(topic)
+        records = [owner.preparation.tombstone(topic, one) for one in orphans]
+        records += [
+            owner.record("members", key(owner.wish.name, LIVE, topic, "0", str(n)), None) for n in pages
+        ]
+
+        def note() -> None:
+            for one in orphans:
+                inventory.set(topic, entity_hash(one), GONE)
+            inventory.drop_live(topic, pages)
+
+        if records:
+            await owner.committer.commit(Unit(records, [note]))
+
     async def _hold(self, cursor: Cursor, gone: int) -> None:
         """Keep everything, and let the next full read say whether it is true.
 
@@ -94,13 +113,14 @@ class Finisher:
         topic = owner.state.inventory.scope(self._feed, self._axis).topic
         ids = await self._ids(gone)
         for start in range(0, len(ids), _PART):
-            await self._bury(topic, ids[start : start + _PART], cursor, start)
+            await self._bury(topic, ids[start : start + _PART], cursor)
         _log.info("deleted", connector=owner.wish.name, feed=self._feed, count=len(ids))
 
-    async def _bury(self, topic: str, ids: Sequence[str], cursor: Cursor, start: int) -> None:
+    async def _bury(self, topic: str, ids: Sequence[str], cursor: Cursor) -> None:
         """Publish deletions with a page that says so: found after a crash, they are not published again."""
         owner, inventory = self._owner, self._owner.state.inventory
-        number = (cursor.snapshot, _BURIALS + start)
+        pages = inventory.scope(self._feed, self._axis).pages
+        number = (cursor.snapshot, max([_BURIALS - 1, *(n[1] for n in pages if n[0] == cursor.snapshot)]) + 1)
         entries = [(one, GONE) for one in ids]
         page = members(owner.wish.incarnation, cursor.snapshot, topic, entries, owner.clock.now(), live=False)
         raw = key(owner.wish.name, self._feed, self._axis, str(number[0]), str(number[1]))

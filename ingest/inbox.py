@@ -5,6 +5,7 @@ Its position is a cursor of ours, committed with the events a record led to, not
 
 import asyncio
 import base64
+import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ingest.connectors import Connector
 
 _MOST_WAITING = 1000
+_CONNECT_SECONDS = 30.0
 _log = structlog.get_logger(part="inbox")
 
 
@@ -81,8 +83,8 @@ class InboxWorker:
         except UnreadableRecordError as error:
             _log.warning("inbox record passed over", offset=record.offset, why=str(error))
         else:
-            connector = self._connectors.get(wanted.connector)
             letter = _letter(wanted)
+            connector = await self._connected(wanted.connector)
             if wanted.kind == "discard":
                 unit.records.append(_done(self._state.partition, wanted.hook))
             elif letter is not None and letter.source == "topic":
@@ -103,6 +105,20 @@ class InboxWorker:
         await self._committer.commit(unit)
         for each in after:
             each()
+
+    async def _connected(self, name: str) -> "Connector | None":
+        """Find the connector, giving one that is about to connect a while."""
+        connector = self._connectors.get(name)
+        if connector is None and name in self._state.wishes:
+            # Right after a take-over its task is not there yet.
+            await asyncio.sleep(0)
+            connector = self._connectors.get(name)
+        if connector is None or not connector.wish.enabled:
+            return connector
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await connector.connected.wait()
+        return connector
 
     def _cursor(self, cursor: Record) -> Outgoing:
         partition = self._state.partition

@@ -1,8 +1,8 @@
 """What a connector's inventories hold: what changed is published, what vanished is deleted, safely.
 
 A full read (a snapshot) is told apart from changes seen live: an entity that a live feed touched after
-the snapshot began is neither overwritten nor deleted by it. Memory: 16 bytes an entity, 8 more a snapshot's member.
-Not for occurrences: shared, unshared and shared again are three records here.
+the snapshot began is neither overwritten nor deleted by it. Memory: 16 bytes an entity, 8 more a snapshot's
+member. Not for occurrences: shared, unshared and shared again are three records here.
 """
 
 import base64
@@ -120,39 +120,37 @@ class Inventory:
         scope.pages.difference_update(old)
         return old
 
-    def settled(self, feed: str, axes: Iterable[str]) -> tuple[list[tuple[str, int]], list[tuple[str, str]]]:
-        """Look at live pages that every axis has since read past.
+    def settled(self, topic: str) -> tuple[list[int], list[str]]:
+        """Look at live pages that every scope of a topic has since read past.
 
         Returns:
-            The live pages (topic, number) that can be dropped, and the entities (topic, id) in them that no
-            snapshot knows: they came and went unseen.
+            The live pages that can be dropped, and the entities in them that no snapshot knows: they came and
+            went unseen.
         """
-        scopes = [self.scope(feed, axis) for axis in axes]
-        if not scopes:
-            return [], []
-        horizon = min(scope.finished_began for scope in scopes)
-        pages: list[tuple[str, int]] = []
-        orphans: list[tuple[str, str]] = []
-        for topic in {scope.topic for scope in scopes}:
-            for number, page in self._live.get(topic, {}).items():
-                if page.at >= horizon:
-                    continue
-                pages.append((topic, number))
-                for one in page.ids:
-                    key = entity_hash(one)
-                    latest = self._touched.get(topic, {}).get(key, -1) == page.at
-                    if latest and self.content(topic, key) and not any(key in s.members for s in scopes):
-                        orphans.append((topic, one))
+        scopes = [scope for scope in self.scopes.values() if scope.topic == topic]
+        horizon = min((scope.finished_began for scope in scopes), default=0)
+        touched = self._touched.get(topic, {})
+        pages: list[int] = []
+        orphans: list[str] = []
+        for number, page in self._live.get(topic, {}).items():
+            if page.at >= horizon:
+                continue
+            pages.append(number)
+            for one in page.ids:
+                key = entity_hash(one)
+                known = any(key in scope.members for scope in scopes)
+                if touched.get(key) == page.at and self.content(topic, key) and not known:
+                    orphans.append(one)
         return pages, orphans
 
-    def drop_live(self, pages: Iterable[tuple[str, int]]) -> None:
+    def drop_live(self, topic: str, numbers: Iterable[int]) -> None:
         """Forget live pages whose tombstones were committed."""
-        for topic, number in pages:
+        touched = self._touched.get(topic, {})
+        for number in numbers:
             page = self._live.get(topic, {}).pop(number, None)
-            touched = self._touched.get(topic, {})
             for one in page.ids if page else ():
-                if touched.get(entity_hash(one)) == (page.at if page else None):
-                    touched.pop(entity_hash(one), None)
+                if page and touched.get(entity_hash(one)) == page.at:
+                    touched.pop(entity_hash(one))
 
 
 def members(

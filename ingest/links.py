@@ -13,6 +13,7 @@ from ingest.http import Client, open_session
 from ingest.metrics import Meter
 from ingest.pace import Pace
 from ingest.provider import Content, Instance, Provider, Reply
+from ingest.signin import Custody, Tokens
 from schemas.control import Wish
 
 
@@ -69,24 +70,32 @@ class Links:
         kind = self.kind(wish.provider)
         try:
             secret = self._keyring.open(wish.sealed, f"{wish.name}/{wish.incarnation}") if wish.sealed else {}
+            secret.pop("@tokens", None)
             return join(kind.settings_type, wish.settings, secret)
         except (SealError, ValidationError) as error:
             raise Misconfigured(f"the settings of {wish.name} can't be used: {_plain(error)}") from None
 
     @asynccontextmanager
-    async def open(self, wish: Wish, *, known: Instance | None = None) -> AsyncIterator[Link]:
-        """Sign in and ask who it is; `known` spares the question.
+    async def open(
+        self, wish: Wish, *, known: Instance | None = None, custody: Custody | None = None
+    ) -> AsyncIterator[Link]:
+        """Sign in and ask who it is; `known` spares the question, `custody` keeps a consent's tokens.
 
         Raises:
             SourceError: As the provider's sign-in fails.
         """
         settings = self.settings(wish)
-        async with self.bare(wish.provider, settings, wish.name, known) as link:
+        async with self.bare(wish.provider, settings, wish.name, known, custody) as link:
             yield link
 
     @asynccontextmanager
     async def bare(
-        self, provider: str, settings: Any, name: str, known: Instance | None = None
+        self,
+        provider: str,
+        settings: Any,
+        name: str,
+        known: Instance | None = None,
+        custody: Custody | None = None,
     ) -> AsyncIterator[Link]:
         """The same, from settings that are not stored yet."""
         kind = self.kind(provider)
@@ -94,7 +103,8 @@ class Links:
         async with open_session() as session:
             door = _Door()
             made = kind(settings, door, known or Instance(""), lambda: self.elsewhere(provider, name))
-            door.client = client = Client(made, session, pace, meter=Meter())
+            tokens = Tokens(session, (lambda _: custody) if custody else None, clock=pace.clock)
+            door.client = client = Client(made, session, pace, tokens, Meter())
             try:
                 if known is None:
                     made.instance = await made.identify()

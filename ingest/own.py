@@ -1,6 +1,7 @@
 """Which partitions this process owns: join the group, take over, pause while it rebalances, hand over.
 
-The group is membership only: its offsets are for lag tools. A partition that can't start does not stop the others.
+The group is membership only: its offsets are for lag tools. A partition that can't start does not stop the
+others.
 """
 
 import asyncio
@@ -102,17 +103,21 @@ class Ownership:
         for partition in set(self._tenures) - assigned:
             await self._drop(partition)
         for partition in assigned:
-            if partition in self._tenures:
-                # If it is no longer ours after all, its next commit is fenced, or this check says so.
-                tenure = self._tenures[partition][0]
-                if await self._membership.holds(partition):
-                    tenure.resume()
-                else:
-                    await self._drop(partition)
-            elif not self._membership.rebalancing:
+            if partition in self._tenures and await self._resumed(partition):
+                continue
+            if not self._membership.rebalancing:
                 tenure = self._make(self._membership, self._cap, partition)
                 self._tenures[partition] = (tenure, asyncio.create_task(self._hold(tenure)))
         metrics.owned.labels(self._group).set(len(self._tenures))
+
+    async def _resumed(self, partition: int) -> bool:
+        """Let a partition go on that was ours before; if in doubt drop it, its new start checks again."""
+        tenure, task = self._tenures[partition]
+        if not task.done() and await self._membership.holds(partition):
+            tenure.resume()
+            return True
+        await self._drop(partition)
+        return False
 
     async def _hold(self, tenure: Held) -> None:
         """Run a tenure again and again while the partition is assigned to us."""

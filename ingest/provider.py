@@ -1,8 +1,8 @@
 """The contract of a provider: it declares, reads and maps; everything else is the core's.
 
 A provider is a folder under `ingest/providers/` whose package defines one subclass of `Provider`. The core
-finds it, signs in, paces and retries its calls, runs its feeds, publishes what its mappers make of them, stores
-its cursors, keeps its registrations alive and carries out its actions. What a provider can do is read
+finds it, signs in, paces and retries its calls, runs its feeds, publishes what its mappers make of them,
+stores its cursors, keeps its registrations alive and carries out its actions. What a provider can do is read
 from what its class has: feeds, hooks, subscriptions, actions, `content`.
 
 Rules a feed can rely on, and must keep:

@@ -13,6 +13,7 @@ import structlog
 
 from ingest import metrics
 from ingest.producing import BrokenError, Outgoing, RefusedError, Transactions
+from schemas.control import DeadLetter
 
 MOST_RECORDS = 2000
 MOST_BYTES = 4 * 1024 * 1024
@@ -102,17 +103,26 @@ class Committer:
             for note in unit.committed:
                 note()
             return
-        await self._cap.take(unit.size)
         try:
-            if self._failed is not None:
-                raise StoppedError from self._failed
-            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._queue.append((unit, done))
-            self._wake.set()
-            # A caller that goes away does not take its unit back: it is committed all the same.
-            await asyncio.shield(done)
+            await self._cap.take(unit.size)
+        except asyncio.CancelledError:
+            # Its ids count as published from when it was prepared: it goes out, with its caller or without.
+            self._put(unit)
+            raise
+        try:
+            await asyncio.shield(self._put(unit))
         finally:
             self._cap.give(unit.size)
+
+    def _put(self, unit: Unit) -> "asyncio.Future[None]":
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._failed is not None:
+            done.set_exception(StoppedError(str(self._failed)))
+            done.exception()
+        else:
+            self._queue.append((unit, done))
+            self._wake.set()
+        return done
 
     def pause(self) -> None:
         """Begin no transaction until told to go on; the one under way is finished."""
@@ -172,12 +182,13 @@ class Committer:
     async def _together(self, units: Sequence[Unit]) -> None:
         records = [record for unit in units for record in unit.records]
         begun = time.monotonic()
-        try:
-            await self._producer.commit(records)
-        except RefusedError as refused:
-            await self._without(units, refused)
-            records = [record for unit in units for record in unit.records]
-            await self._producer.commit(records)
+        while True:
+            try:
+                await self._producer.commit(records)
+                break
+            except RefusedError as refused:
+                await self._without(units, refused)
+                records = [record for unit in units for record in unit.records]
         metrics.transaction_seconds.observe(time.monotonic() - begun)
         metrics.transaction_records.observe(len(records))
 
@@ -187,10 +198,7 @@ class Committer:
         for unit in units:
             for index, record in enumerate(unit.records):
                 if any(record is one for one in guilty):
-                    if unit.replace is None:
-                        raise BrokenError(f"the broker refuses a record of {record.topic}: {refused.why}")
-                    _log.warning("record refused", topic=record.topic, why=refused.why)
-                    unit.records[index] = unit.replace(record, refused.why)
+                    unit.records[index] = _replaced(unit, record, refused.why)
 
     async def _find(self, records: list[Outgoing]) -> list[Outgoing]:
         if not await self._producer.refuses(records):
@@ -208,3 +216,15 @@ class Committer:
                 # Nobody may be waiting any more; that is fine.
                 done.exception()
         self._queue.clear()
+
+
+def _replaced(unit: Unit, record: Outgoing, why: str) -> Outgoing:
+    """Make what goes out instead of a refused record: its dead letter, or a letter without the raw record."""
+    _log.warning("record refused", topic=record.topic, why=why)
+    if record.topic == "dead-letters" and record.value is not None:
+        letter = DeadLetter.load(record.value)
+        if letter.raw:
+            return record._replace(value=letter.model_copy(update={"raw": "", "truncated": True}).dump())
+    elif unit.replace is not None:
+        return unit.replace(record, why)
+    raise BrokenError(f"the broker refuses a record of {record.topic}: {why}")

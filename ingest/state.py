@@ -79,6 +79,9 @@ class PartitionState:
             self.wish(record)
             return
         parts = parts_of(record.key)
+        if parts[0] == INBOX:
+            self._take_inbox(record)
+            return
         mine = self.connectors.setdefault(parts[0], ConnectorState())
         if record.value is None:
             mine.keys.discard((record.topic, record.key))
@@ -96,6 +99,13 @@ class PartitionState:
         except UnreadableRecordError as error:
             self.unreadable = f"{record.topic} {record.key.decode('utf-8', 'replace')}: {error}"
 
+    def _take_inbox(self, record: Incoming) -> None:
+        try:
+            if record.value is not None:
+                self.inbox = InboxCursor.load(record.value)
+        except UnreadableRecordError as error:
+            self.unreadable = f"the inbox position: {error}"
+
     def wish(self, record: Incoming) -> str:
         """Take in a wish and return the connector's name; a damaged one is passed over with a warning."""
         name = record.key.decode("utf-8", "replace")
@@ -110,8 +120,6 @@ class PartitionState:
 
     def _load(self, topic: str, parts: list[str], value: bytes, mine: ConnectorState) -> None:
         match topic:
-            case "cursors" if parts[0] == INBOX:
-                self.inbox = InboxCursor.load(value)
             case "cursors" if parts[1] == STATUS:
                 mine.status = Status.load(value)
             case "cursors":
@@ -127,7 +135,7 @@ class PartitionState:
 
     def _forget(self, topic: str, parts: list[str], mine: ConnectorState) -> None:
         match topic:
-            case "cursors" if parts[0] != INBOX and parts[1] != STATUS:
+            case "cursors" if parts[1] != STATUS:
                 mine.cursors.pop((parts[1], parts[2]), None)
             case "seen":
                 mine.seen.drop([int(parts[1])])

@@ -17,6 +17,7 @@ from ingest.state import STATUS, PartitionState, key
 from schemas.control import Status, Wish
 
 _RESTART_SECONDS = 10.0
+_REMOVE_SECONDS = 30.0
 
 
 class Tenure:
@@ -68,9 +69,7 @@ class Tenure:
         state = self._state = PartitionState(self.partition)
         places = await read_to_end(self._services.cluster, state.places(), state.take)
         if state.unreadable:
-            raise Misconfigured(
-                f"partition {self.partition} holds what this release can't read: {state.unreadable}"
-            )
+            raise Misconfigured(f"this release can't read all of the state: {state.unreadable}")
         state.settle()
         if not await self._membership.holds(self.partition, state.inbox.offset):
             raise BrokenError("another process owns it")
@@ -149,10 +148,8 @@ class Tenure:
                 await connector.run()
             except StoppedError:
                 raise
-            except Exception as error:
-                self._log.exception(
-                    "connector crashed", connector=connector.wish.name, kind=type(error).__name__
-                )
+            except Exception:  # noqa: BLE001 one connector's surprise is not the others'
+                self._log.exception("connector crashed", connector=connector.wish.name)
                 await asyncio.sleep(_RESTART_SECONDS)
 
     async def _end(self, name: str) -> None:
@@ -163,11 +160,16 @@ class Tenure:
             await task
 
     async def _remove(self, wish: Wish) -> None:
-        """Take registrations away, then the state, the acknowledgement last; the wish is not ours to delete."""
+        """Take registrations away, then the state; acknowledge last. The wish is not ours to delete."""
         state = self._state.connectors.get(wish.name)
-        if state is not None and state.status is not None and state.status.state == "removed":
+        status = state.status if state is not None else None
+        if status is not None and (status.state, status.incarnation) == ("removed", wish.incarnation):
             return
-        await Connector(self._services, wish, self._state, self._ours()).remove()
+        try:
+            async with asyncio.timeout(_REMOVE_SECONDS):
+                await Connector(self._services, wish, self._state, self._ours()).remove()
+        except (Misconfigured, TimeoutError) as error:
+            self._log.warning("registrations may remain at the provider", connector=wish.name, why=str(error))
         await self._clear(self._state.leftovers(wish.name, whole=True))
         status = Status(
             connector=wish.name, state="removed", revision=wish.revision, incarnation=wish.incarnation,

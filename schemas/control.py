@@ -1,7 +1,7 @@
 """Our own records on Kafka: wishes, cursors, deliveries, scan requests, commands and their kin.
 
-Each carries `v`. A reader keeps fields it does not know, so that rewriting a record loses nothing, and refuses a
-record of a higher version. Times are milliseconds since 1970 (UTC).
+Each carries `v`. A reader keeps fields it does not know, so that rewriting a record loses nothing, and
+refuses a record of a higher version. Times are milliseconds since 1970 (UTC).
 """
 
 from typing import Any, ClassVar, Literal, Self, TypeAlias
@@ -62,8 +62,8 @@ class Target(BaseModel):
 class Wish(Record):
     """What an operator wants connected (topic `connectors`, key: name); `None` as value is a removal.
 
-    `sealed` holds the secret settings; `generation` counts their changes. `incarnation` tells a name connected
-    anew from its predecessor. `removing` asks the owner to clean up and acknowledge.
+    `sealed` holds the secret settings; `generation` counts their changes. `incarnation` tells a name
+    connected anew from its predecessor. `removing` asks the owner to clean up and acknowledge.
     """
 
     name: str
@@ -85,9 +85,9 @@ class Wish(Record):
 class Cursor(Record):
     """How far a feed has got on one axis (topic `cursors`, key: connector/feed/axis).
 
-    `position` is the provider's own, opaque; `until` the end of the last whole window; `snapshot` numbers full
-    reads, `page` their pages; `finishing`: all is read, deletions are under way; `held`: that many entities
-    vanished at once and wait for a second look; `done` lists containers read whole.
+    `position` is the provider's own, opaque; `until` the end of the last whole window; `snapshot` numbers
+    full reads, `page` their pages; `finishing`: all is read, deletions are under way; `held`: that many
+    entities vanished at once and wait for a second look; `done` lists containers read whole.
     """
 
     incarnation: str
@@ -143,7 +143,7 @@ class Status(Record):
 
 
 class Seen(Record):
-    """Ids published lately (topic `seen`, key: connector/page): 8-byte hashes, base64, by the event's time."""
+    """Ids published lately (topic `seen`, key: connector/page): 8-byte hashes, base64, by time."""
 
     incarnation: str
     newest_time: int
@@ -266,8 +266,9 @@ class Command(Record):
 class DeadLetter(Record):
     """A record that could not be used (topic `dead-letters`, key: id).
 
-    `source` says what stumbled: a feed's record ("record": raw, feed, axis, mapper say how to map it again) or a
-    record of a topic ("topic": topic, key, raw, headers put it back). `raw` is text, or base64 where `binary`.
+    `source` says what stumbled: a feed's record ("record": raw, feed, axis, mapper say how to map it again)
+    or a record of a topic ("topic": topic, key, raw, headers put it back). `raw` is text, or base64 where
+    `binary`.
     """
 
     id: str
@@ -287,4 +288,69 @@ class DeadLetter(Record):
     binary: bool = False
     truncated: bool = False
     attempts: int = 1
+    at: int = 0
+
+
+class PolicyMatch(BaseModel):
+    """What a policy acts on: findings of the scan, or files by who can see them; empty filters let all pass.
+
+    `connectors` holds names of connectors or of providers; `name` is a glob on the file's name or whole id.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    on: Literal["finding", "file"]
+    detectors: tuple[str, ...] = ()
+    min_confidence: int = 65
+    min_count: int = 1
+    exposure: str = ""
+    connectors: tuple[str, ...] = ()
+    name: str = ""
+    types: tuple[str, ...] = ()
+
+
+class Policy(Record):
+    """What governance does by itself (topic `policies`, key: name); `cap` bounds the targets of one run."""
+
+    name: str
+    match: PolicyMatch
+    action: str
+    options: dict[str, Json] = {}
+    dry_run: bool = True
+    cap: int = 25
+
+
+class PlannedStep(BaseModel):
+    """One step of a plan, as it is stored."""
+
+    model_config = ConfigDict(frozen=True)
+
+    do: str
+    say: str
+    data: Json = None
+
+
+class ActionRecord(Record):
+    """How far a command has got (topic `actions`, key: the command's id).
+
+    `intent`: under way, or its process died. `before` and `results` (by step) are what an undo needs. `by` is
+    the command that approved this one or took it back; `versions` are those an undo brought back.
+    """
+
+    command: Command
+    state: str
+    instance: str = ""
+    before: Json = None
+    plan: tuple[PlannedStep, ...] = ()
+    results: dict[str, Json] = {}
+    by: str = ""
+    versions: tuple[str, ...] = ()
+    why: str = ""
+    at: int = 0
+
+
+class ActionRun(Record):
+    """How many targets a run has touched (topic `actions`, key: @run/connector/run)."""
+
+    count: int = 0
     at: int = 0

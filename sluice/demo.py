@@ -1,4 +1,4 @@
-"""The main job on simulated tenants: connect, see, scan, act, undo; every part but the tenants is the real one.
+"""The main job on simulated tenants: connect, see, scan, act, undo; only the tenants are not real.
 
 The tenants and their driver come from `sandbox`, the only place in the product that does.
 """
@@ -19,7 +19,6 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from schemas.control import Policy
 from ingest.config import Config, load
 from ingest.errors import Misconfigured
 from ingest.producing import Outgoing
@@ -27,7 +26,7 @@ from sandbox.aws.driver import Driver
 from sandbox.aws.seed import seed
 from sandbox.aws.tenant import AwsTenant
 from sandbox.aws.truth import Account, Organization
-from schemas.control import Command
+from schemas.control import Command, Policy
 from schemas.topics import TOPICS
 from sluice.connecting import Asked, built, sign_in
 from sluice.operate import Desk
@@ -142,7 +141,7 @@ class Show:
         self._undone = ""
 
     async def connect(self, tenant: AwsTenant) -> None:
-        """Connect both accounts as two instances, the first by role, the second by key; store the policies."""
+        """Connect both accounts, the first by role, the second by key; store the policies."""
         await self._watch.start()
         self._stack.push_async_callback(self._watch.stop)
         desk = await Desk.open(self._made.config)

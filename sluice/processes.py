@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import structlog
 
@@ -39,7 +40,7 @@ class Processes:
         self.children = [Child(role, f"http://127.0.0.1:{free_port()}") for role in roles]
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def __aenter__(self) -> "Processes":
+    async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._keep(child)) for child in self.children]
         return self
 

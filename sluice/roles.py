@@ -1,4 +1,4 @@
-"""The roles of a deployment, run in this process: ingest, dlp, governance; scaling out is more of the same."""
+"""The roles of a deployment, run in this process; scaling out is more of the same."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Everything on one machine: Kafka (embedded, unless SLUICE_KAFKA names one), the topics, a process a role."""
+"""Everything on one machine: Kafka (embedded unless SLUICE_KAFKA names one), topics, a process a role."""
 
 import asyncio
 from collections.abc import AsyncIterator
