@@ -328,11 +328,9 @@ class Connector:
         while True:
             await self._services.clock.sleep(_STATUS_SECONDS)
             owner = self.owned()
+            windowed = {feed.name for feed in self.kind.feeds().values() if feed.late}
             floors = [
-                runner.cursor().until or 0
-                for axes in self._axes.values()
-                for runner, _ in axes.values()
-                if runner.feed.late is not None
+                cursor.until or 0 for (feed, _), cursor in self._state.cursors.items() if feed in windowed
             ]
             lates = [feed.late.total_seconds() for feed in self.kind.feeds().values() if feed.late]
             floor = min(floors) - int(max(lates, default=0) * 1000) if floors else None

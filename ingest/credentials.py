@@ -7,6 +7,7 @@ another record does not open.
 import base64
 import hmac
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ingest.config import Config, ConfigError
 
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
+_MASK = "*" * 10
 
 
 class SealError(ValueError):
@@ -48,8 +50,8 @@ class Keyring:
         if not text and config.key_file:
             try:
                 text = config.key_file.read_text()
-            except OSError as error:
-                raise ConfigError(f"SLUICE_KEY_FILE can't be read: {error.strerror}") from None
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(f"SLUICE_KEY_FILE can't be read: {type(error).__name__}") from None
         try:
             return cls(
                 [base64.b64decode(part, validate=True) for part in text.replace("\n", ",").split(",") if part]
@@ -74,7 +76,10 @@ class Keyring:
         name, _, body = sealed.partition(".")
         key = self._keys.get(name)
         if key is None:
-            raise SealError(f"sealed with key {name}, which SLUICE_KEY does not have: add it as an older key")
+            known = name if re.fullmatch("[0-9a-f]{8}", name) else "unknown"
+            raise SealError(
+                f"sealed with key {known}, which SLUICE_KEY does not have: add it as an older key"
+            )
         try:
             raw = base64.b64decode(body, validate=True)
             return orjson.loads(key.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], owner.encode()))
@@ -114,6 +119,8 @@ def split(settings: BaseModel) -> tuple[dict[str, Any], dict[str, Any]]:
         value = getattr(settings, name)
         if isinstance(value, SecretStr):
             secret[name] = value.get_secret_value()
+        elif _MASK in str(dumped[name]):
+            raise TypeError(f"{name}: a secret inside another value can't be sealed, make it a field")
         else:
             plain[name] = dumped[name]
     return plain, secret

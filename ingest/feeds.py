@@ -29,6 +29,7 @@ PART = 1000
 _IDLE_CURSOR_MS = 60_000
 _BACKOFF = (1.0, 300.0)
 _REST = 600.0
+_AGAIN = timedelta(seconds=1)
 _MOST_DONE = 10_000
 
 
@@ -154,6 +155,7 @@ class AxisFeed:
                     "position": None,
                 }
             )
+            self.owner.state.inventory.begin(self.feed.name, self.axis.key)
             await self._finisher.finish(cursor)
         if self.cursor().held:
             return
@@ -167,7 +169,8 @@ class AxisFeed:
 
     async def _pause(self, every: timedelta | None) -> None:
         if every is None:
-            return
+            # A stream that ended by itself begins again.
+            every = _AGAIN
         seconds = every.total_seconds() * random.uniform(0.95, 1.05)  # noqa: S311 spreads polls, not secret
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -179,7 +182,8 @@ class AxisFeed:
         match error:
             case CursorLost():
                 await self._lost(error)
-                return
+                if failures == 1:
+                    return
             case Retry():
                 self._set("retrying", str(error))
                 pause = error.after if error.after is not None else pause
@@ -191,7 +195,9 @@ class AxisFeed:
                 self._set("missing", str(error))
                 self.progress.first_pass.set()
             case _:
-                self._set("failing", f"{type(error).__name__}: {redact(str(error))[:200]}")
+                # Its text may quote a record: it goes to the log alone.
+                self._set("failing", f"unexpected {type(error).__name__}, see the log")
+                self._log.error("feed failed", error=redact(str(error))[:500], exc_info=error)
         if failures == 1 or not isinstance(error, Retry | NotAllowed | Missing):
             self._log.warning("feed pauses", why=self.progress.why, seconds=round(pause, 1))
         await self._pause(timedelta(seconds=pause))
@@ -247,6 +253,7 @@ class AxisFeed:
                     "started_at": max(now, cursor.finished_at + 1),
                 }
             )
+            self.owner.state.inventory.begin(self.feed.name, self.axis.key)
         since = moment(now - millis(self.feed.lookback))
         await self._pages(
             At(self.axis, cursor.position, since, moment(now), self._take_hints(), self._fresh), cursor
@@ -257,7 +264,8 @@ class AxisFeed:
             at = At(self.axis, self.cursor().position, moment(window.since), moment(window.until),
                     self._take_hints(), self._fresh)  # fmt: skip
             await self._pages(at, self.cursor())
-            done = self.cursor().model_copy(update={"until": window.until, "position": None})
+            until = max(window.until, self.cursor().until or 0)
+            done = self.cursor().model_copy(update={"until": until, "position": None})
             await self._commit(Unit([]), done)
             metrics.cursor_age.labels(self.owner.provider, self.feed.name).set(
                 max(0.0, (self.owner.clock.now() - window.until) / 1000)
@@ -312,7 +320,8 @@ class AxisFeed:
 
     def _advance(self, cursor: Cursor, page: Page) -> Cursor:
         changes: dict[str, Any] = {"page": cursor.page + 1}
-        if page.cursor is not None or page.complete:
+        if self.feed.late is None and (page.cursor is not None or page.complete):
+            # A broken window is read again whole: a page's token belongs to the window it was asked for.
             changes["position"] = page.cursor
         if page.complete:
             changes["finishing"] = True

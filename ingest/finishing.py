@@ -1,6 +1,7 @@
 """The end of a full read: what it did not see is deleted, unless so much vanished that it is held back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -35,24 +36,18 @@ class Finisher:
             return
         if gone:
             await self._delete(set(gone), cursor)
-        old = inventory.finish(self._feed, self._axis, cursor.snapshot, cursor.started_at)
+        old = inventory.older(self._feed, self._axis, cursor.snapshot)
         records = [
             owner.record("members", key(owner.wish.name, self._feed, self._axis, str(n), str(p)), None)
             for n, p in old
         ]
         for start in range(0, len(records), _PART):
             await owner.committer.commit(Unit(records[start : start + _PART]))
-        await self._save(
-            cursor.model_copy(
-                update={
-                    "finishing": False,
-                    "held": 0,
-                    "page": 0,
-                    "finished_at": max(owner.clock.now(), cursor.started_at),
-                }
-            )
-        )
-
+        done = {"finishing": False, "held": 0, "page": 0}
+        done["finished_at"] = max(owner.clock.now(), cursor.started_at)
+        done["finished_began"] = cursor.started_at
+        whole = partial(inventory.finish, self._feed, self._axis, cursor.snapshot, cursor.started_at)
+        await self._save(cursor.model_copy(update=done), whole)
         await self._settle(inventory.scope(self._feed, self._axis).topic)
 
     async def _settle(self, topic: str) -> None:
@@ -78,31 +73,22 @@ class Finisher:
         A lost permission lists nothing with 200 OK.
         """
         owner, inventory = self._owner, self._owner.state.inventory
-        scope = inventory.scope(self._feed, self._axis)
-        seen = sorted(number for number in scope.pages if number[0] == cursor.snapshot)
-        # Its pages join the members, so that nothing is forgotten if the next read is whole again.
-        for one in scope.running:
-            scope.members.add(one)
-        scope.running = type(scope.running)()
-        _log.warning(
-            "deletions held back", connector=owner.wish.name, feed=self._feed, gone=gone, pages=len(seen)
-        )
+        _log.warning("deletions held back", connector=owner.wish.name, feed=self._feed, gone=gone)
         if owner.report is not None:
             await owner.report(
                 "deletions held", f"{self._feed}: {gone} vanished at once; the next full read decides"
             )
-        await self._save(
-            cursor.model_copy(
-                update={"finishing": False, "held": gone, "page": 0, "finished_at": cursor.started_at}
-            )
-        )
+        held = {"finishing": False, "held": gone, "page": 0, "finished_at": cursor.started_at}
+        # Its pages join the members, so that nothing is forgotten if the next read is whole again.
+        await self._save(cursor.model_copy(update=held), partial(inventory.begin, self._feed, self._axis))
 
-    async def _save(self, cursor: Cursor) -> None:
+    async def _save(self, cursor: Cursor, then: Callable[[], None]) -> None:
         owner = self._owner
         place = (self._feed, self._axis)
 
         def note() -> None:
             owner.state.cursors[place] = cursor
+            then()
 
         record = owner.record("cursors", key(owner.wish.name, *place), cursor)
         await owner.committer.commit(Unit([record], [note]))

@@ -6,13 +6,16 @@ member. Not for occurrences: shared, unshared and shared again are three records
 """
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import TypeVar
 
 from ingest.hashes import HashMap, HashSet, pack, unpack
 from schemas.control import Members
 
+K = TypeVar("K")
+V = TypeVar("V")
 GONE = 0
 _SUSPICIOUS = 0.1
 _AT_LEAST = 100
@@ -44,9 +47,13 @@ class Inventory:
         self._live: dict[str, dict[int, Members]] = {}
         self.scopes: dict[tuple[str, str], Scope] = {}
         self._next_live = 0
+        self._ahead: dict[tuple[str, int], tuple[int, int]] = {}
 
     def content(self, topic: str, key: int) -> int | None:
-        """Tell the content hash last published of an entity; None or `GONE`: it is not there."""
+        """Tell the content hash last published, or on its way; None or `GONE`: it is not there."""
+        ahead = self._ahead.get((topic, key))
+        if ahead is not None:
+            return ahead[1]
         table = self._contents.get(topic)
         return None if table is None else table.get(key)
 
@@ -58,6 +65,29 @@ class Inventory:
     def set(self, topic: str, key: int, content: int) -> None:
         """Note what was published of an entity."""
         self._contents.setdefault(topic, HashMap()).put(key, content or None)
+
+    def expect(self, topic: str, key: int, content: int, touched: int | None) -> Callable[[], None]:
+        """Note what is on its way to Kafka, and return what takes the note back.
+
+        `take` confirms it; a failed commit drops the whole inventory. `touched` is the time of a live change.
+        """
+        place = (topic, key)
+        ahead, times = self._ahead.get(place), self._touched.setdefault(topic, {})
+        before = times.get(key)
+        self._ahead[place] = ((ahead[0] if ahead else 0) + 1, content)
+        if touched is not None:
+            times[key] = touched
+
+        def back() -> None:
+            _restore(self._ahead, place, ahead)
+            _restore(times, key, before)
+
+        return back
+
+    def _arrived(self, topic: str, key: int) -> None:
+        count, content = self._ahead.pop((topic, key), (0, 0))
+        if count > 1:
+            self._ahead[topic, key] = (count - 1, content)
 
     def touched_since(self, topic: str, key: int, began: int) -> bool:
         """Tell whether a live feed changed an entity since a snapshot began (ms)."""
@@ -74,11 +104,12 @@ class Inventory:
         contents = unpack(base64.b64decode(page.contents))
         keys = [entity_hash(one) for one in page.ids]
         for key, content in zip(keys, contents, strict=True):
+            self._arrived(page.topic, key)
             self.set(page.topic, key, content)
         if page.live:
             touched = self._touched.setdefault(page.topic, {})
             for key in keys:
-                touched[key] = page.at
+                touched[key] = max(touched.get(key, 0), page.at)
             self._live.setdefault(page.topic, {})[number[1]] = page
             self._next_live = max(self._next_live, number[1] + 1)
             return
@@ -96,6 +127,13 @@ class Inventory:
 
     # ---- the end of a snapshot
 
+    def begin(self, feed: str, axis: str) -> None:
+        """Start a full read; what an aborted one saw counts as there until this one ends."""
+        scope = self.scope(feed, axis)
+        for key in scope.running:
+            scope.members.add(key)
+        scope.running = HashSet()
+
     def vanished(self, feed: str, axis: str, began: int) -> list[int]:
         """List the hashes of members that a whole snapshot did not see and no live feed touched meanwhile."""
         scope = self.scope(feed, axis)
@@ -111,14 +149,16 @@ class Inventory:
         """Tell whether so much vanished at once that a lost permission is likelier than deletions."""
         return gone >= _AT_LEAST and gone > _SUSPICIOUS * len(self.scope(feed, axis).members)
 
-    def finish(self, feed: str, axis: str, snapshot: int, began: int) -> list[tuple[int, int]]:
-        """Make the finished snapshot the members, and list the older pages, which can be dropped."""
+    def older(self, feed: str, axis: str, snapshot: int) -> list[tuple[int, int]]:
+        """List the pages of earlier snapshots."""
+        return sorted(number for number in self.scope(feed, axis).pages if number[0] < snapshot)
+
+    def finish(self, feed: str, axis: str, snapshot: int, began: int) -> None:
+        """Make the finished snapshot the members; called once that is durable."""
         scope = self.scope(feed, axis)
         scope.members, scope.running = scope.running, HashSet()
         scope.finished_began = began
-        old = sorted(number for number in scope.pages if number[0] < snapshot)
-        scope.pages.difference_update(old)
-        return old
+        scope.pages = {number for number in scope.pages if number[0] >= snapshot}
 
     def settled(self, topic: str) -> tuple[list[int], list[str]]:
         """Look at live pages that every scope of a topic has since read past.
@@ -167,3 +207,10 @@ def members(
         at=at,
         live=live,
     )
+
+
+def _restore(into: dict[K, V], key: K, value: V | None) -> None:
+    if value is None:
+        into.pop(key, None)
+    else:
+        into[key] = value

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -30,7 +30,7 @@ from schemas.validation import InvalidEventError, encode, validate
 
 LARGEST = 900_000
 """Bytes of one event; a topic takes about a megabyte."""
-LARGEST_LETTER = 7 * 1024 * 1024
+LARGEST_LETTER = 4 * 1024 * 1024
 _LETTER_TIME = 0
 """Dead letters count among the seen at this time, as their records have none of their own."""
 
@@ -63,20 +63,35 @@ class Prepared:
     duplicates: int = 0
     letters: int = 0
     retry: DeadLetter | None = None
+    undo: list[Callable[[], None]] = field(default_factory=list)
 
-    def mark(self) -> tuple[int, int, int, dict[str, int], dict[str, int]]:
+    def mark(self) -> "Mark":
         """Remember how far it has got, in case the next record is bad."""
-        entries = {topic: len(found) for topic, found in self.entries.items()}
-        return len(self.records), len(self.seen), len(self.times), entries, dict(self.topics)
+        entries = {topic: len(found) for topic, found in self.entries.items()} if self.entries else {}
+        return (
+            len(self.records), len(self.seen), len(self.times), len(self.nudges), len(self.undo), entries,
+            self.topics.copy(),
+        )  # fmt: skip
 
-    def back_to(self, mark: tuple[int, int, int, dict[str, int], dict[str, int]]) -> list[int]:
+    def back_to(self, mark: "Mark") -> list[int]:
         """Take back what came after a mark, and return the hashes that are seen no more."""
-        records, seen, times, entries, self.topics = mark
+        records, seen, times, nudges, undo, entries, self.topics = mark
         dropped = [key for key, _ in self.seen[seen:]]
-        del self.records[records:], self.seen[seen:], self.times[times:]
+        for back in reversed(self.undo[undo:]):
+            back()
+        del (
+            self.records[records:],
+            self.seen[seen:],
+            self.times[times:],
+            self.nudges[nudges:],
+            self.undo[undo:],
+        )
         for topic, found in self.entries.items():
             del found[entries.get(topic, 0) :]
         return dropped
+
+
+Mark: TypeAlias = tuple[int, int, int, int, int, dict[str, int], dict[str, int]]
 
 
 class Preparation:
@@ -145,7 +160,7 @@ class Preparation:
         stamp(one, self._origin, now, index=index)
         validate(one)
         if is_inventory(topic):
-            self._entity(made, source, topic, one, changed)
+            self._entity(made, source, topic, one, changed, now)
         else:
             key, time = from_hex(one["metadata"]["uid"]), one["time"]
             if key in ids or self._state.seen.has(key, time):
@@ -172,33 +187,42 @@ class Preparation:
         )
         made.topics[topic] = made.topics.get(topic, 0) + 1
 
-    def _entity(self, made: Prepared, source: Source, topic: str, one: Event, changed: set[str]) -> None:
+    def _entity(
+        self, made: Prepared, source: Source, topic: str, one: Event, changed: set[str], now: int
+    ) -> None:
         """Note an entity; it goes out unless it is as published, or a live feed knows better."""
         entity: str = one["metadata"]["original_event_uid"]
         inventory, key = self._state.inventory, entity_hash(entity)
         content = int.from_bytes(content_hash(one)[:8], "little") or 1
         latest = inventory.content(topic, key)
-        entries = made.entries.setdefault(topic, [])
+        made.entries.setdefault(topic, [])
+        if source.snapshot and len(made.entries) > 1:
+            raise TypeError("a full read yields entities of one inventory only")
         if source.snapshot and inventory.touched_since(topic, key, source.snapshot[1]):
-            entries.append((entity, latest or GONE))
+            self._enter(made, source, topic, entity, latest or GONE)
             return
         if latest == content:
             made.duplicates += 1
         else:
             one["metadata"]["uid"] = self._origin.uid(
-                one["metadata"]["log_name"], entity, f"{content:016x}", f"{latest or 0:016x}"
+                one["metadata"]["log_name"], entity, f"{content:016x}", f"{latest or 0:016x}", str(now)
             )
             self._out(made, topic, entity, one)
             changed.add(entity)
-        entries.append((entity, content))
+        self._enter(made, source, topic, entity, content)
 
     def _gone(self, made: Prepared, source: Source, one: Gone) -> None:
         topic = inventory_of(one.kind)
         if source.snapshot is not None:
             raise TypeError("only a live feed tells what is gone; a full read ends with `complete`")
-        made.entries.setdefault(topic, []).append((one.id, GONE))
         if self._state.inventory.content(topic, entity_hash(one.id)):
             made.records.append(self.tombstone(topic, one.id))
+        self._enter(made, source, topic, one.id, GONE)
+
+    def _enter(self, made: Prepared, source: Source, topic: str, entity: str, content: int) -> None:
+        made.entries.setdefault(topic, []).append((entity, content))
+        touched = self._now() if source.snapshot is None else None
+        made.undo.append(self._state.inventory.expect(topic, entity_hash(entity), content, touched))
 
     def tombstone(self, topic: str, entity: str) -> Outgoing:
         """Make the deletion of an entity."""
@@ -294,13 +318,17 @@ def _raw(record: Json) -> bytes:
     try:
         return orjson.dumps(record, default=repr)
     except TypeError:
+        pass
+    try:
         # What orjson will not write (numbers beyond 64 bits, lone surrogates) the slower one does.
         return json.dumps(record, default=repr, skipkeys=True).encode("utf-8", "backslashreplace")
+    except (RecursionError, TypeError, ValueError):
+        return repr(type(record)).encode()
 
 
 def _reason(error: Exception) -> tuple[str, str]:
     if isinstance(error, BadRecord):
-        return "bad-record", redact(str(error))[:300]
+        return "bad-record", redact(str(error))[:300].encode("utf-8", "replace").decode()
     if isinstance(error, InvalidEventError):
         return "invalid-event", str(error)[:300]
     if isinstance(error, ValueError) and "too large" in str(error):

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     CorruptRecordException,
     InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
     ProducerFenced,
     RecordListTooLargeError,
     TopicAuthorizationFailedError,
@@ -134,14 +135,28 @@ class _Producer:
         outcomes = await asyncio.gather(*(future for future, _ in sent), return_exceptions=True)
         refused: list[Outgoing] = []
         why = ""
+        # What follows a refused batch in its partition is out of order, and no more appended than that.
+        places: set[tuple[str, int]] = set()
         for outcome, (_, these) in zip(outcomes, sent, strict=True):
+            place = (these[0].topic, these[0].partition)
             if isinstance(outcome, _REFUSALS):
                 refused += these
                 why = type(outcome).__name__
+                places.add(place)
+            elif isinstance(outcome, OutOfOrderSequenceNumber) and place in places:
+                pass
             elif isinstance(outcome, BaseException):
                 raise outcome
+            else:
+                continue
+            self._take_back(place, len(these))
         if refused:
             raise RefusedError(refused, why)
+
+    def _take_back(self, place: tuple[str, int], count: int) -> None:
+        """Set the sequence back by records that were not appended: aiokafka has counted them already."""
+        tp = TopicPartition(self._cluster.name(place[0]), place[1])
+        self._producer._txn_manager.increment_sequence_number(tp, -count)  # noqa: SLF001 nothing public does it
 
     async def _fill(
         self,

@@ -155,11 +155,15 @@ class Committer:
                     raise
                 finally:
                     self.busy = False
-                for unit, done in group:
-                    for note in unit.committed:
-                        note()
-                    if not done.done():
-                        done.set_result(None)
+                try:
+                    for unit, done in group:
+                        for note in unit.committed:
+                            note()
+                        if not done.done():
+                            done.set_result(None)
+                except BaseException:
+                    self._queue.extendleft(reversed([pair for pair in group if not pair[1].done()]))
+                    raise
         except Exception as caught:
             error = caught
             raise

@@ -4,7 +4,6 @@ Keys: `cursors` connector/feed/axis, `seen` connector/page, `members` connector/
 `subscriptions` connector/kind/axis, `credentials` connector. The partition is the connector's own.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
@@ -57,6 +56,15 @@ class ConnectorState:
     keys: set[tuple[str, bytes]] = field(default_factory=set)
 
 
+_KINDS: dict[str, type[Record]] = {
+    "cursors": Cursor,
+    "seen": Seen,
+    "members": Members,
+    "subscriptions": Registration,
+    "credentials": Token,
+}
+
+
 class PartitionState:
     """The state of all connectors of one partition."""
 
@@ -66,7 +74,7 @@ class PartitionState:
         self.wishes: dict[str, Wish] = {}
         self.inbox = InboxCursor(offset=0)
         self.unreadable: str = ""
-        self._members: dict[bytes, Members] = {}
+        self._raw: dict[tuple[str, bytes], bytes] = {}
         self._stale: set[tuple[str, bytes]] = set()
 
     def places(self) -> list[Place]:
@@ -78,33 +86,11 @@ class PartitionState:
         if record.topic == "connectors":
             self.wish(record)
             return
-        parts = parts_of(record.key)
-        if parts[0] == INBOX:
-            self._take_inbox(record)
-            return
-        mine = self.connectors.setdefault(parts[0], ConnectorState())
-        if record.value is None:
-            mine.keys.discard((record.topic, record.key))
-            self._members.pop(record.key, None)
-            self._forget(record.topic, parts, mine)
-            return
-        mine.keys.add((record.topic, record.key))
-        try:
-            if record.topic == "members":
-                # In the order of the last writing: a later page overrules an earlier one.
-                self._members.pop(record.key, None)
-                self._members[record.key] = Members.load(record.value)
-            else:
-                self._load(record.topic, parts, record.value, mine)
-        except UnreadableRecordError as error:
-            self.unreadable = f"{record.topic} {record.key.decode('utf-8', 'replace')}: {error}"
-
-    def _take_inbox(self, record: Incoming) -> None:
-        try:
-            if record.value is not None:
-                self.inbox = InboxCursor.load(record.value)
-        except UnreadableRecordError as error:
-            self.unreadable = f"the inbox position: {error}"
+        place = (record.topic, record.key)
+        # In the order of the last writing: a later page overrules an earlier one.
+        self._raw.pop(place, None)
+        if record.value is not None:
+            self._raw[place] = record.value
 
     def wish(self, record: Incoming) -> str:
         """Take in a wish and return the connector's name; a damaged one is passed over with a warning."""
@@ -118,56 +104,70 @@ class PartitionState:
             _log.warning("wish passed over", connector=name, why=str(error))
         return name
 
-    def _load(self, topic: str, parts: list[str], value: bytes, mine: ConnectorState) -> None:
-        match topic:
-            case "cursors" if parts[1] == STATUS:
-                mine.status = Status.load(value)
-            case "cursors":
-                mine.cursors[parts[1], parts[2]] = Cursor.load(value)
-            case "seen":
-                mine.seen.add(int(parts[1]), Seen.load(value))
-            case "subscriptions":
-                mine.registrations[parts[1], parts[2]] = Registration.load(value)
-            case "credentials":
-                mine.token = Token.load(value)
-            case _:
-                raise KeyError(topic)
-
-    def _forget(self, topic: str, parts: list[str], mine: ConnectorState) -> None:
-        match topic:
-            case "cursors" if parts[1] != STATUS:
-                mine.cursors.pop((parts[1], parts[2]), None)
-            case "seen":
-                mine.seen.drop([int(parts[1])])
-            case "subscriptions":
-                mine.registrations.pop((parts[1], parts[2]), None)
-            case "credentials":
-                mine.token = None
-            case _:
-                pass
-
     def settle(self) -> None:
-        """Put inventories together once all is read: which snapshot runs is known only from the cursors."""
-        for raw, page in self._members.items():
-            name, feed, axis, snapshot, number = parts_of(raw)
+        """Put the state together once all is read: only then it is known whose it is."""
+        raw, self._raw = self._raw, {}
+        pages: list[tuple[list[str], Members]] = []
+        for place, value in raw.items():
+            try:
+                self._load(place, parts_of(place[1]), value, pages)
+            except (UnreadableRecordError, ValueError, LookupError) as error:
+                name = place[1].decode("utf-8", "replace")
+                self.unreadable = f"{place[0]} {name}: {error}"
+        for (name, feed, axis, snapshot, number), page in pages:
             mine = self.connectors[name]
             cursor = mine.cursors.get((feed, axis))
             running = cursor.snapshot if cursor and cursor.started_at > cursor.finished_at else -1
             mine.inventory.take(feed, axis, (int(snapshot), int(number)), page, running)
-        self._members = {}
+        for mine in self.connectors.values():
+            for (feed, axis), cursor in mine.cursors.items():
+                if cursor.finished_at:
+                    mine.inventory.scope(feed, axis).finished_began = cursor.finished_began
+
+    def _load(
+        self, place: tuple[str, bytes], parts: list[str], value: bytes, pages: list[tuple[list[str], Members]]
+    ) -> None:
+        topic = place[0]
+        if parts[0] == INBOX:
+            self.inbox = InboxCursor.load(value)
+            return
+        kind = Status if topic == "cursors" and parts[1] == STATUS else _KINDS[topic]
+        record = kind.load(value)
+        wish = self.wishes.get(parts[0])
+        if wish is None or getattr(record, "incarnation", "") != wish.incarnation:
+            self._stale.add(place)
+            return
+        mine = self.connectors.setdefault(parts[0], ConnectorState(wish.incarnation))
+        mine.keys.add(place)
+        match record:
+            case Status():
+                mine.status = record
+            case Cursor():
+                mine.cursors[parts[1], parts[2]] = record
+            case Seen():
+                mine.seen.add(int(parts[1]), record)
+            case Members():
+                pages.append((parts, record))
+            case Registration():
+                mine.registrations[parts[1], parts[2]] = record
+            case Token():
+                mine.token = record
+            case _:
+                raise KeyError(topic)
 
     def of(self, wish: Wish) -> ConnectorState:
         """Get a connector's state; that of an earlier incarnation is laid aside for removal."""
         mine = self.connectors.get(wish.name)
-        found = None
-        if mine is not None:
-            found = mine.incarnation or _incarnation(mine)
-        if mine is None or (found and found != wish.incarnation):
-            if mine is not None:
-                self._stale |= mine.keys
-            mine = self.connectors[wish.name] = ConnectorState()
-        mine.incarnation = wish.incarnation
+        if mine is not None and mine.incarnation != wish.incarnation:
+            self._stale |= mine.keys
+            mine = None
+        if mine is None:
+            mine = self.connectors[wish.name] = ConnectorState(wish.incarnation)
         return mine
+
+    def names(self) -> set[str]:
+        """Name every connector that is wished for or left something."""
+        return {*self.wishes, *self.connectors, *(parts_of(raw)[0] for _, raw in self._stale)}
 
     def leftovers(self, name: str, *, whole: bool = False) -> list[Outgoing]:
         """List tombstones for what an earlier incarnation left, or for all of a connector that is removed."""
@@ -181,16 +181,3 @@ class PartitionState:
         """Make a state record for this partition and remember its key."""
         (mine.keys.add if value is not None else mine.keys.discard)((topic, raw))
         return Outgoing(topic, self.partition, raw, None if value is None else value.dump())
-
-
-def _incarnation(mine: ConnectorState) -> str:
-    for cursor in mine.cursors.values():
-        return cursor.incarnation
-    for registration in mine.registrations.values():
-        return registration.incarnation
-    if mine.token is not None:
-        return mine.token.incarnation
-    return mine.status.incarnation if mine.status else ""
-
-
-Committed = Callable[[], None]

@@ -4,6 +4,7 @@ Making one can't be repeated blindly, so what is wanted is durable, in a transac
 provider is called; whoever finds a registration that is only wanted asks the provider first.
 """
 
+import asyncio
 import random
 import uuid
 from collections.abc import AsyncIterator
@@ -69,6 +70,13 @@ class Keeper:
                 self._problem(axis, str(error))
             except SourceError as error:
                 self._problem(axis, f"{type(error).__name__}: {error}")
+            except (StoppedError, asyncio.CancelledError):
+                raise
+            except Exception as error:  # noqa: BLE001 one axis' surprise is not the others'
+                self._log.error("registration failed", axis=axis.key, exc_info=error)
+                self._problem(axis, f"unexpected {type(error).__name__}, see the log")
+        for gone in set(self.problems) - set(axes):
+            del self.problems[gone]
         for (name, axis_key), found in list(self._owner.state.registrations.items()):
             if name == self._name and axis_key not in axes:
                 await self._remove(found)
@@ -94,6 +102,9 @@ class Keeper:
     async def _one(self, axis: Axis, listed: dict[str, Registered] | None) -> None:
         found = self._owner.state.registrations.get((self._name, axis.key))
         if found is None:
+            found = await self._want(axis)
+        if found.address != self._address:
+            await self._remove(found)
             found = await self._want(axis)
         registered = _registered(found)
         wanted = self._wanted(found, axis)

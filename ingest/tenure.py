@@ -119,7 +119,7 @@ class Tenure:
         while True:
             await self._wishes.wait()
             self._wishes.clear()
-            for name in {*self._state.wishes, *self._connectors, *self._state.connectors}:
+            for name in self._state.names() | set(self._connectors):
                 await self._bring(name, self._state.wishes.get(name), group)
 
     async def _bring(self, name: str, wish: Wish | None, group: asyncio.TaskGroup) -> None:

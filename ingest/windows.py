@@ -21,7 +21,7 @@ class Window(NamedTuple):
 
 def millis(span: timedelta) -> int:
     """Turn a duration into ms."""
-    return int(span.total_seconds() * 1000)
+    return span // timedelta(milliseconds=1)
 
 
 def now_ms() -> int:
@@ -48,9 +48,11 @@ def windows(feed: Feed, until: int | None, now: int) -> Iterator[Window]:
     never moves the end back.
     """
     since = floor(feed, until, now)
+    if until is not None:
+        # Had the clock been ahead, the last end lay in the future: what came since is read by today's clock.
+        since = min(since, now - millis(feed.late or timedelta()))
     end = max(now, until or 0)
-    widest = millis(feed.widest) if feed.widest else end - since
-    widest = max(widest, 2 * millis(feed.late or timedelta()), 1)
+    widest = max(millis(feed.widest) if feed.widest else end - since, 1)
     while True:
         stop = min(since + widest, end)
         yield Window(since, stop)

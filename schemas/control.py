@@ -98,6 +98,7 @@ class Cursor(Record):
     started_at: int = 0
     finishing: bool = False
     held: int = 0
+    finished_began: int = 0
     done: tuple[str, ...] = ()
     finished_at: int = 0
 
