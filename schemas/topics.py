@@ -100,8 +100,8 @@ _ROWS = (
     Topic("budget", "work", "owner", "connector", "Shares of a provider's quota.",
           {"cleanup.policy": "delete", "retention.ms": "3600000"}),
     Topic("dead-letters", "work", "owner", "id", "Records that could not be used, with the reason.",
-          {"cleanup.policy": "compact,delete", "retention.ms": str(30 * DAY), "max.message.bytes":
-          "8388608"}),
+          {"cleanup.policy": "compact,delete", "retention.ms": str(30 * DAY),
+           "max.message.bytes": str(12 << 20)}),
     Topic("connectors", "wish", "owner", "connector", "What operators want connected.", _WISHES),
     Topic("policies", "wish", "one", "policy", "What governance does by itself.", _WISHES),
     Topic("cursors", "state", "owner", "connector/feed/axis", "How far feeds have got; the owner's status.",

@@ -44,12 +44,12 @@ POLICIES: tuple[dict[str, Any], ...] = (
     },
     {
         "name": "no-public-objects",
-        "match": {"on": "file", "exposure": "public", "kinds": ["file"]},
+        "match": {"on": "file", "exposure": "public", "types": ["file"]},
         "action": "remove-public-acl", "dry_run": False, "cap": 50,
     },
     {
         "name": "no-public-buckets",
-        "match": {"on": "file", "exposure": "public", "kinds": ["bucket"]},
+        "match": {"on": "file", "exposure": "public", "types": ["bucket"]},
         "action": "remove-public-policy", "dry_run": False, "cap": 10,
     },
 )  # fmt: skip

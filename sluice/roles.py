@@ -16,6 +16,7 @@ from consumers.dlp.detectors import Rules
 from consumers.dlp.scan import ScanJob
 from consumers.dlp.scan import spec as scan_spec
 from consumers.dlp.workers import Scanners
+from consumers.governance.job import governance
 from consumers.run import consumer
 from ingest.cluster import Cluster
 from ingest.config import Config
@@ -127,6 +128,4 @@ async def _start(role: str, common: Shared, stack: AsyncExitStack) -> Ownership:
             common.follower,
             lambda _: ScanJob(cluster, common.directory, common.connections, scanners, limits.size),
         )
-    from consumers.governance.job import governance  # noqa: PLC0415 only the governance role needs it
-
-    return governance(cluster, common.follower, common.directory, common.connections)
+    return await governance(cluster, common.follower, common.directory, common.connections)

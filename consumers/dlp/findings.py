@@ -60,7 +60,9 @@ def opened(
             "detection_system_id": 8, "detection_pattern": one.detector, "total": one.count,
             "category_id": _CATEGORY.get(one.category, 99),
         },
-        file={"name": _short(file.id), "type_id": 1, "uid": file.id, "version": version, "size": verdict.size},
+        file={
+            "name": _short(file.id), "type_id": 1, "uid": file.id, "version": version, "size": verdict.size,
+        },
         resources=[{"uid": file.id, "name": _short(file.id), "type": "file", "data": file.data or {}}],
         unmapped={
             "connector": request.connector,

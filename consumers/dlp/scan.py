@@ -160,6 +160,6 @@ class ScanJob:
 
 def _scan(request: ScanRequest, version: str, rules: str, status: str, reason: str) -> Scan:
     return Scan(
-        connector=request.connector, incarnation=request.incarnation, version=version, rules=rules, status=status,
-        reason=reason, at=now_ms(),
+        connector=request.connector, incarnation=request.incarnation, version=version, rules=rules,
+        status=status, reason=reason, at=now_ms(),
     )  # fmt: skip

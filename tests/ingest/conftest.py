@@ -1,25 +1,27 @@
 """A provider without a network, and a core around it on the real Kafka."""
 
 import asyncio
-import base64
 import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+import orjson
 import pytest
 import pytest_asyncio
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message
+from kafka import rig
 
 from ingest.cluster import Cluster
-from ingest.config import Config
 from ingest.connectors import Services, WallClock
 from ingest.consuming import Follower
 from ingest.credentials import Keyring
+from ingest.errors import Misconfigured
 from ingest.links import Link
 from ingest.producing import Outgoing, Sender
 from ingest.provider import (
@@ -36,6 +38,7 @@ from ingest.provider import (
     Settings,
     feed,
 )
+from ingest.push import Delivery, Pushed, Registered, Scheme, Subscription, Wanted, hook
 from ingest.tenure import ingest
 from schemas.control import Wish
 from schemas.events import event
@@ -51,6 +54,12 @@ class World:
     late: list[dict[str, Any]] = field(default_factory=list)
     reads: int = 0
     denied: bool = False
+    page: int = 3
+    before_page: Callable[[int], Awaitable[None]] | None = None
+    connected: asyncio.Event = field(default_factory=asyncio.Event)
+    registered: dict[str, dict[str, Any]] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    before_answer: Callable[[], Awaitable[None]] | None = None
 
 
 def acted(record: Json, instance: Instance) -> Iterable[Mapped]:
@@ -99,7 +108,7 @@ class Plain(Provider[Settings]):
         """Read the log from a position, three records a page."""
         place = at.cursor or 0
         while place < len(self.world.log):
-            step = self.world.log[place : place + 3]
+            step = self.world.log[place : place + self.world.page]
             place += len(step)
             yield Page(step, cursor=place)
 
@@ -112,6 +121,11 @@ class Plain(Provider[Settings]):
         for one in sorted(found, key=lambda each: -each["time"]):
             yield Page([one])
 
+    @hook(Scheme())
+    def pushed(self, delivery: Delivery) -> Iterable[Pushed]:
+        """Take the log's lines from a delivery."""
+        yield Pushed("log", orjson.loads(delivery.body))
+
     @feed("dlp_backlog", to=listed, every=timedelta(seconds=0.2))
     async def files(self, at: At) -> AsyncIterator[Page]:
         """List all files, two a page."""
@@ -119,6 +133,8 @@ class Plain(Provider[Settings]):
         start = at.cursor or 0
         self.world.reads += 1
         while True:
+            if self.world.before_page is not None:
+                await self.world.before_page(start)
             step = names[start : start + 2]
             start += len(step)
             last = start >= len(names)
@@ -130,31 +146,73 @@ class Plain(Provider[Settings]):
                 return
 
 
+class Callback(Subscription["Registering"]):
+    """A registration that the source keeps under the id it was asked for."""
+
+    brings = "pushed"
+    lasts = timedelta(days=1)
+
+    async def create(self, p: "Registering", w: Wanted) -> Registered:
+        """Register; an id that is there already is a second registration, and shows."""
+        p.world.calls.append("create")
+        p.world.registered[f"{w.id}{'+' * (w.id in p.world.registered)}"] = {"address": w.address}
+        if p.world.before_answer is not None:
+            await p.world.before_answer()
+        return Registered(w.id, w.expires)
+
+    async def remove(self, p: "Registering", it: Registered) -> None:
+        """Forget it."""
+        p.world.calls.append("remove")
+        p.world.registered.pop(it.id, None)
+
+    async def listed(self, p: "Registering") -> AsyncIterator[Registered]:  # type: ignore[override]
+        """List them."""
+        for one in list(p.world.registered):
+            yield Registered(one)
+
+
+class Registering(Plain):
+    """The same source with a registration."""
+
+    name = "registering"
+    subscriptions = (Callback(),)
+
+
 class Bench:
     """Links to the provider in memory, and one running core a `process`."""
 
     def __init__(self, cluster: Cluster, world: World) -> None:
         self.cluster, self.world = cluster, world
         self.keyring = Keyring([os.urandom(32)])
+        world.connected.set()
 
     def kind(self, name: str) -> type[Provider[Any]]:
-        """Give the one provider there is."""
-        del name
-        return Plain
+        """Give a provider by name."""
+        kinds: dict[str, type[Provider[Any]]] = {"plain": Plain, "registering": Registering}
+        if name not in kinds:
+            raise Misconfigured(f"there is no provider {name!r}")
+        return kinds[name]
 
     @asynccontextmanager
-    async def open(self, wish: Wish) -> AsyncIterator[Link]:
-        """Connect at once."""
+    async def open(self, wish: Wish, **_: Any) -> AsyncIterator[Link]:
+        """Connect, unless the world says to wait."""
+        await self.world.connected.wait()
         instance = Instance(f"i-{wish.name}")
-        yield Link(Plain(self.world, Settings(), None, instance), instance)
+        kind: Any = self.kind(wish.provider)
+        yield Link(kind(self.world, Settings(), None, instance), instance)
 
     def process(self) -> "Process":
         """Make a core that can be started and stopped."""
         return Process(self)
 
+    async def forget(self, wish: Wish) -> None:
+        """Take a wish away, as the operator's tool does after the acknowledgement."""
+        async with Sender(self.cluster, "test") as sender:
+            await sender.write([Outgoing("connectors", wish.partition, wish.name.encode(), None)])
+
     async def wish(self, name: str, **more: Any) -> Wish:
         """Ask for a connector."""
-        made = Wish(name=name, provider="plain", incarnation=more.pop("incarnation", "1"),
+        made = Wish(name=name, provider=more.pop("provider", "plain"), incarnation=more.pop("incarnation", "1"),
                     partition=more.pop("partition", 0), **more)  # fmt: skip
         async with Sender(self.cluster, "test") as sender:
             await sender.write([Outgoing("connectors", made.partition, name.encode(), made.dump())])
@@ -168,7 +226,6 @@ class Process:
         self._bench = bench
 
     async def __aenter__(self) -> Self:
-
         bench = self._bench
         self.follower = Follower(bench.cluster)
         await self.follower.start()
@@ -177,10 +234,15 @@ class Process:
         self._task = asyncio.create_task(self.ownership.run())
         return self
 
+    async def crash(self) -> None:
+        """End as a crash would, as far as one process can show it: nothing is committed or handed over."""
+        for tenure, _ in self.ownership._tenures.values():
+            tenure.pause()
+        await self.__aexit__(None, None, None)
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
@@ -196,21 +258,7 @@ def world() -> World:
 @pytest_asyncio.fixture(loop_scope="session")
 async def cluster(kafka: Broker, topic_prefix: str) -> Cluster:
     """Give a cluster with topics of its own, two partitions each."""
-    key = base64.b64encode(os.urandom(32)).decode()
-    made = Cluster(
-        Config(
-            kafka=kafka.bootstrap,
-            prefix=topic_prefix,
-            partitions=2,
-            replication=1,
-            session_seconds=2.0,
-            key=key,
-        )  # type: ignore[arg-type]
-    )
-    await made.create_topics()
-    await made.ready()
-    await made.learn()
-    return made
+    return await rig.topics(kafka.bootstrap, topic_prefix)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -225,33 +273,4 @@ Read = Callable[[str], Awaitable[list[Message]]]
 @pytest.fixture
 def read(cluster: Cluster) -> Read:
     """Give an independent read-committed reader (librdkafka) of a topic, from its start to its end."""
-
-    def whole(topic: str) -> list[Message]:
-        consumer = Consumer(
-            {
-                "bootstrap.servers": cluster.bootstrap,
-                "group.id": "judge",
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 20,
-            }
-        )
-        name = cluster.name(topic)
-        open_parts = set(range(cluster.counts[topic]))
-        consumer.assign([TopicPartition(name, number, 0) for number in open_parts])
-        found: list[Message] = []
-        while open_parts:
-            message = consumer.poll(10.0)
-            assert message is not None, "the judge waits for the end of the topic"
-            if message.error():
-                open_parts.discard(message.partition())
-            else:
-                found.append(message)
-        consumer.close()
-        return found
-
-    async def away(topic: str) -> list[Message]:
-        return await asyncio.to_thread(whole, topic)
-
-    return away
+    return partial(rig.read, cluster)
