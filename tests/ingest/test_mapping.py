@@ -2,6 +2,8 @@
 
 import base64
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import count
 from typing import Any
 
 import orjson
@@ -100,13 +102,17 @@ BAD: Mapping[str, tuple[Json, str]] = {
 }
 
 
+TICKS = count(NOW)
+"""Each look at the clock is a millisecond later."""
+
+
 def preparation(state: ConnectorState | None = None) -> Preparation:
     """Put the mapping of one connector together, without Kafka."""
     cluster = Cluster(Config(kafka="nowhere:1"))
     cluster.counts = {name: 4 for name in TOPICS}
     wish = Wish(name="c1", provider="toy", partition=3, incarnation="1", tenant="acme")
     origin = Origin("acme", "toy", "i-1", {"name": "Toy", "vendor_name": "Toy"}, account_type="Toy account")
-    return Preparation(cluster, wish, origin, Instance("i-1"), state or ConnectorState(), lambda: NOW)
+    return Preparation(cluster, wish, origin, Instance("i-1"), state or ConnectorState(), partial(next, TICKS))
 
 
 def source(snapshot: tuple[int, int] | None = None) -> Source:
@@ -311,11 +317,11 @@ def test_a_full_read_does_not_overwrite_what_was_touched_live() -> None:
     """A listing read before a live change and prepared after it says nothing new, also while that is queued."""
     state = ConnectorState()
     live = preparation(state).prepare([SHARED], source())
-    stale = preparation(state).prepare([PRIVATE], source((1, NOW - 5)))
+    stale = preparation(state).prepare([PRIVATE], source((1, NOW)))
     assert states(stale) == []
     take(state.inventory, live)
-    assert states(preparation(state).prepare([PRIVATE], source((1, NOW - 5)))) == []
-    assert states(preparation(state).prepare([PRIVATE], source((2, NOW + 5)))) == ["private"]
+    assert states(preparation(state).prepare([PRIVATE], source((1, NOW)))) == []
+    assert states(preparation(state).prepare([PRIVATE], source((2, NOW + 10**9)))) == ["private"]
 
 
 def test_a_tombstone_has_the_key_of_its_entity() -> None:

@@ -302,9 +302,11 @@ class Line:
         await self.handle(Incoming("commands", 0, self.offset, key, command.dump(), (), NOW))
         return told(orjson.dumps(self.outcomes[-1])) if len(self.outcomes) > count else None
 
-    async def see(self, made: Event, topic: str, at: int = NOW) -> list[Command]:
+    async def see(
+        self, made: Event, topic: str, at: int = NOW, source: tuple[str, str] = ("memory", "i1")
+    ) -> list[Command]:
         """Work one event off and return the commands it caused."""
-        origin = Origin("default", "memory", "i1", {"name": "Memory", "vendor_name": "Memory"})
+        origin = Origin("default", *source, {"name": "Memory", "vendor_name": "Memory"})
         validate(stamp(made, origin, NOW, revision=str(self.offset)))
         self.offset += 1
         count = len(self.commands)

@@ -17,6 +17,7 @@ from ingest.errors import (
     SignInAgain,
 )
 from ingest.provider import Ref
+from ingest.publish import StoppedError
 from schemas.control import Command
 
 
@@ -427,6 +428,37 @@ async def test_a_freeze_between_intent_and_call(line: Any, world: Any, makers: A
     assert (await line.send(act("prod", "quarantine", makers.target(), dry_run=False))).state == "done"
     before = world.app.fuse.passed[: world.app.fuse.passed.index("before copy")]
     assert before.count("after commit") == 2
+
+
+async def test_a_freeze_in_which_the_partition_was_lost(line: Any, world: Any, makers: Any) -> None:
+    """Another process took over while we slept: our commit is fenced, and no call is made."""
+    passed = world.app.fuse.burn
+
+    def burn(place: str) -> None:
+        passed(place)
+        if place == "after commit":
+            world.clock.seconds += 60.0
+        if place == "before commit" and world.clock.seconds:
+            raise StoppedError
+
+    world.app.fuse.burn = burn
+    command = act("prod", "quarantine", makers.target(), dry_run=False)
+
+    with pytest.raises(StoppedError):
+        await line.send(command)
+
+    assert world.app.done == []
+    assert (line.outcomes, line.record(command.id)["state"]) == ([], "intent")
+
+
+async def test_a_state_too_large_to_keep(line: Any, world: Any, makers: Any) -> None:
+    """What could not be undone, as its prior state does not fit into a record, is not begun."""
+    world.app.look = lambda _name: {"at": "open", "copy": False, "pad": "x" * 1_000_000}
+
+    outcome = await line.send(act("prod", "quarantine", makers.target(), dry_run=False))
+
+    assert (outcome.state, "too large" in outcome.why) == ("refused", True)
+    assert world.app.done == []
 
 
 async def test_preview_only_looks(world: Any, makers: Any) -> None:

@@ -1,0 +1,161 @@
+"""What the scenarios on a real Kafka share: an independent reader, topics of a test's own, bounded waiting."""
+
+import asyncio
+import base64
+import os
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+import orjson
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from ingest.cluster import Cluster
+from ingest.config import Config
+from ingest.producing import Outgoing, Sender, Transactions
+
+
+async def topics(bootstrap: str, prefix: str, **settings: Any) -> Cluster:
+    """Make all topics under a prefix of the test's own, two partitions each unless told otherwise."""
+    key = base64.b64encode(os.urandom(32)).decode()
+    chosen = {"partitions": 2, "replication": 1, "session_seconds": 2.0, "key": key, **settings}
+    made = Cluster(Config(kafka=bootstrap, prefix=prefix, **chosen))
+    await made.create_topics()
+    await made.ready()
+    await made.learn()
+    return made
+
+
+async def until(
+    met: Callable[[], Awaitable[bool] | bool], seconds: float = 20.0, every: float = 0.05
+) -> None:
+    """Wait, within bounds, for something that happens by itself."""
+    end = time.monotonic() + seconds
+    while True:
+        found = met()
+        if (await found) if isinstance(found, Awaitable) else found:
+            return
+        assert time.monotonic() < end, "it did not happen in time"
+        await asyncio.sleep(every)
+
+
+async def store(cluster: Cluster, *records: Outgoing) -> None:
+    """Write records as an operator's tool would."""
+    async with Sender(cluster, "test") as sender:
+        await sender.write(records)
+
+
+async def limit(cluster: Cluster, topic: str, size: int) -> None:
+    """Set the largest batch a topic takes, and wait until the broker goes by it."""
+    admin = await cluster.admin()
+    name = "max.message.bytes"
+    resource = ConfigResource(ConfigResourceType.TOPIC, cluster.name(topic), configs={name: str(size)})
+    try:
+        await admin.alter_configs([resource])
+    finally:
+        await admin.close()
+
+    async def goes_by_it() -> bool:
+        """Try both sides of the limit, in transactions that are aborted."""
+        trial = Transactions(cluster, f"trial-{uuid4().hex}")
+        await trial.start()
+        try:
+            for over, refused in ((-500, False), (500, True)):
+                record = Outgoing(topic, 0, b"", os.urandom(size + over))
+                if await trial.refuses([record]) != refused:
+                    return False
+        finally:
+            await trial.stop()
+        return True
+
+    await until(goes_by_it)
+
+
+def _reader(cluster: Cluster) -> Consumer:
+    return Consumer(
+        {
+            "bootstrap.servers": cluster.bootstrap,
+            "group.id": "judge",
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 20,
+            "reconnect.backoff.max.ms": 100,
+        }
+    )
+
+
+def whole(cluster: Cluster, topic: str) -> list[Message]:
+    """Read a topic from its start to its end with librdkafka, committed records only."""
+    consumer = _reader(cluster)
+    name = cluster.name(topic)
+    open_parts = set(range(cluster.counts[topic]))
+    consumer.assign([TopicPartition(name, number, 0) for number in open_parts])
+    found: list[Message] = []
+    while open_parts:
+        message = consumer.poll(10.0)
+        assert message is not None, "the judge waits for the end of the topic"
+        if message.error() is None:
+            found.append(message)
+        elif message.error().code() == -191:  # _PARTITION_EOF
+            open_parts.discard(message.partition())
+    consumer.close()
+    return found
+
+
+async def read(cluster: Cluster, topic: str) -> list[Message]:
+    """Do the same without holding the loop up."""
+    return await asyncio.to_thread(whole, cluster, topic)
+
+
+def ids(messages: list[Message]) -> list[str]:
+    """Name what was published, in the order of each partition; deletions are left out."""
+    return [orjson.loads(one.value())["metadata"]["original_event_uid"] for one in messages if one.value()]
+
+
+def latest(messages: list[Message]) -> dict[str, Any]:
+    """Read a compacted topic as a table: key to the latest value, without what was deleted."""
+    table = {one.key().decode(): one.value() for one in messages}
+    return {key: orjson.loads(value) for key, value in table.items() if value}
+
+
+class Watch:
+    """A read-committed reader that follows one topic in a thread and notes when each record arrived."""
+
+    def __init__(self, cluster: Cluster, topic: str) -> None:
+        self._cluster, self._topic = cluster, topic
+        self._stop = threading.Event()
+        self.values: list[bytes] = []
+        self.times: list[float] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        consumer = _reader(self._cluster)
+        name, count = self._cluster.name(self._topic), self._cluster.counts[self._topic]
+        consumer.assign([TopicPartition(name, number, 0) for number in range(count)])
+        while not self._stop.is_set():
+            message = consumer.poll(0.05)
+            if message is None or message.error() is not None or message.value() is None:
+                continue
+            self.times.append(time.monotonic())
+            self.values.append(message.value())
+        consumer.close()
+
+    def longest_stall(self, since: float, until_: float) -> float:
+        """Tell the longest time without a new record between two moments, in seconds."""
+        moments = [since, *(at for at in list(self.times) if since <= at <= until_), until_]
+        return max(b - a for a, b in zip(moments, moments[1:], strict=False))
