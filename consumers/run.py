@@ -15,6 +15,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from typing import Protocol
 
 import structlog
@@ -160,7 +161,7 @@ class PartitionRun:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(committer.run())
-                self._job.ready(self._commit)
+                self._job.ready(self._commit_as_is)
                 # Only a process that died is suspected of poison, not one that lost its broker for a while.
                 starts = {lane.topic: lane.resume(careful=not self._ran) for lane in self._lanes.values()}
                 self._ran = True
@@ -272,8 +273,18 @@ class PartitionRun:
             raise StoppedError("handed over")
         await self._committer.commit(Unit(records, replace=self._refused))
 
+    async def _commit_as_is(self, records: list[Outgoing]) -> None:
+        """Commit an intent: a dead letter in its place would not be one."""
+        if self._committer is None:
+            raise StoppedError("handed over")
+        await self._committer.commit(Unit(records))
+
     def _refused(self, record: Outgoing, why: str) -> Outgoing:
-        incoming = Incoming(record.topic, record.partition, 0, record.key, record.value, record.headers, 0)
+        # Results have no offset: their content tells their letters apart.
+        digest = int.from_bytes(blake2b(record.key + (record.value or b""), digest_size=6).digest(), "big")
+        incoming = Incoming(
+            record.topic, record.partition, digest, record.key, record.value, record.headers, 0
+        )
         return self._letter(incoming, "refused", f"Kafka refused it: {why}")
 
     def _letter(self, record: Incoming, reason: str, detail: str) -> Outgoing:

@@ -4,7 +4,7 @@ import asyncio
 import random
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
 import aiohttp
@@ -73,7 +73,7 @@ class Cluster:
         """Read how many partitions the topics have.
 
         Raises:
-            Misconfigured: Topics are missing, or owner topics disagree with `inbox`.
+            Misconfigured: Topics are missing, or have another number of partitions than `inbox`.
         """
         admin = await self.admin()
         try:
@@ -91,7 +91,7 @@ class Cluster:
         odd = [
             row.name
             for row in TOPICS.values()
-            if row.spread == "owner" and self.counts[row.name] != self.owners
+            if row.spread != "one" and self.counts[row.name] != self.owners
         ]
         if odd:
             raise Misconfigured(f"{', '.join(odd)} must have as many partitions as inbox ({self.owners})")
@@ -110,7 +110,7 @@ class Cluster:
         admin = AIOKafkaAdminClient(**self.arguments("admin"), request_timeout_ms=20_000)
         try:
             async with asyncio.timeout(20):
-                await admin.start()
+                await whole(admin.start())
         except (KafkaError, OSError, TimeoutError) as error:
             await admin.close()
             raise Misconfigured(
@@ -243,3 +243,16 @@ def murmur2(data: bytes) -> int:
         h = (h ^ int.from_bytes(tail, "little")) * m & mask
     h = (h ^ (h >> 13)) * m & mask
     return h ^ (h >> 15)
+
+
+async def whole(start: Coroutine[Any, Any, object]) -> None:
+    """Start a client; a cancellation waits for its end, as aiokafka would leave a connection open."""
+    starting = asyncio.ensure_future(start)
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait({starting}, timeout=2.0)
+        if starting.done() and not starting.cancelled():
+            starting.exception()
+        starting.cancel()
+        raise

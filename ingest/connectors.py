@@ -216,12 +216,20 @@ class Connector:
             wish, self._partition, self._state, self._committer, preparation, services.clock, wish.provider,
             repeats=int(repeats.total_seconds() * 1000) if repeats else 0,
             nudge=self.nudge, changed=self._dirty.set, report=self.report,
+            full_reads=self._full_reads,
         )  # fmt: skip
         self.connected.set()
         address = f"{services.public_url}/hooks/{wish.name}" if services.public_url else ""
         self._keepers = [
             Keeper(self.owner, link.provider, one, services.keyring, address) for one in kind.subscriptions
         ]
+
+    def _full_reads(self) -> list[tuple[str, str]] | None:
+        """List the feeds and axes that read all there is; None while some are not known yet."""
+        feeds = [feed.name for feed in self.kind.feeds().values() if feed.reads_all]
+        if not all(name in self._listed and self._listed[name].is_set() for name in feeds):
+            return None
+        return [(name, axis) for name in feeds for axis in self._axes.get(name, {})]
 
     async def _identify(self) -> None:
         instance = self._link.instance

@@ -10,9 +10,10 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetad
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
 
-from ingest.cluster import Cluster
+from ingest.cluster import Cluster, whole
 
-FETCH_WAIT_MS = 500
+FETCH_WAIT_MS = 200
+"""A change of what is followed waits for the fetch under way, at most so long."""
 _log = structlog.get_logger(part="consuming")
 
 
@@ -67,7 +68,7 @@ async def ends(cluster: Cluster, places: Iterable[Place]) -> dict[Place, int]:
     consumer = _consumer(cluster, "ends", isolation_level="read_uncommitted")
     try:
         async with asyncio.timeout(10):
-            await consumer.start()
+            await whole(consumer.start())
             found = await consumer.end_offsets([TopicPartition(cluster.name(t), p) for t, p in places])
     except (KafkaError, TimeoutError, OSError) as error:
         raise UnreadableError(f"Kafka does not tell the ends ({type(error).__name__})") from None
@@ -92,7 +93,7 @@ async def read_to_end(
     waiting = {place for place, end in goal.items() if end > 0}
     try:
         async with asyncio.timeout(seconds):
-            await consumer.start()
+            await whole(consumer.start())
             parts = {TopicPartition(cluster.name(t), p): Place(t, p) for t, p in waiting}
             consumer.assign(list(parts))
             if parts:
@@ -184,7 +185,7 @@ class Follower:
     async def _follow(self) -> None:
         self._consumer = consumer = _consumer(self._cluster, self._client, auto_offset_reset="earliest")
         async with asyncio.timeout(20):
-            await consumer.start()
+            await whole(consumer.start())
         self._changed.set()
         while True:
             if self._changed.is_set():
@@ -254,7 +255,7 @@ class Membership:
         self._consumer.subscribe([self._cluster.name(self._topic)], listener=_Flags(self))
         try:
             async with asyncio.timeout(20):
-                await self._consumer.start()
+                await whole(self._consumer.start())
         except (KafkaError, TimeoutError, OSError) as error:
             await _stop(self._consumer)
             raise UnreadableError(f"no membership: {type(error).__name__}") from None

@@ -60,6 +60,7 @@ class Owner:
     nudge: Callable[[Nudge], None] = lambda _: None
     changed: Callable[[], None] = lambda: None
     report: Callable[[str, str], Awaitable[None]] | None = None
+    full_reads: Callable[[], list[tuple[str, str]] | None] = lambda: None
 
     def record(self, topic: str, raw: bytes, value: Any) -> Outgoing:
         """Make a state record."""

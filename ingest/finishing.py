@@ -53,7 +53,10 @@ class Finisher:
     async def _settle(self, topic: str) -> None:
         """Drop what live feeds noted before every scope was read anew; delete what came and went unseen."""
         owner, inventory = self._owner, self._owner.state.inventory
-        pages, orphans = inventory.settled(topic)
+        reads = owner.full_reads()
+        if reads is None:
+            return
+        pages, orphans = inventory.settled(topic, reads)
         records = [owner.preparation.tombstone(topic, one) for one in orphans]
         records += [
             owner.record("members", key(owner.wish.name, LIVE, topic, "0", str(n)), None) for n in pages

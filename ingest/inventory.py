@@ -160,14 +160,16 @@ class Inventory:
         scope.finished_began = began
         scope.pages = {number for number in scope.pages if number[0] >= snapshot}
 
-    def settled(self, topic: str) -> tuple[list[int], list[str]]:
-        """Look at live pages that every scope of a topic has since read past.
+    def settled(self, topic: str, reads: Iterable[tuple[str, str]]) -> tuple[list[int], list[str]]:
+        """Look at live pages that every full read of the connector (feed, axis) has since read past.
+
+        A read that never ended holds all pages back: what they name may be its own.
 
         Returns:
             The live pages that can be dropped, and the entities in them that no snapshot knows: they came and
             went unseen.
         """
-        scopes = [scope for scope in self.scopes.values() if scope.topic == topic]
+        scopes = [self.scope(feed, axis) for feed, axis in reads]
         horizon = min((scope.finished_began for scope in scopes), default=0)
         touched = self._touched.get(topic, {})
         pages: list[int] = []

@@ -30,7 +30,7 @@ from schemas.validation import InvalidEventError, encode, validate
 
 LARGEST = 900_000
 """Bytes of one event; a topic takes about a megabyte."""
-LARGEST_LETTER = 4 * 1024 * 1024
+LARGEST_LETTER = 5 * 1024 * 1024
 _LETTER_TIME = 0
 """Dead letters count among the seen at this time, as their records have none of their own."""
 
@@ -205,7 +205,12 @@ class Preparation:
             made.duplicates += 1
         else:
             one["metadata"]["uid"] = self._origin.uid(
-                one["metadata"]["log_name"], entity, f"{content:016x}", f"{latest or 0:016x}", str(now)
+                one["metadata"]["log_name"],
+                entity,
+                f"{content:016x}",
+                f"{latest or 0:016x}",
+                str(now),
+                str(len(made.records)),
             )
             self._out(made, topic, entity, one)
             changed.add(entity)

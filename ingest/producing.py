@@ -27,10 +27,11 @@ from aiokafka.errors import (
     for_code,
 )
 
-from ingest.cluster import Cluster
+from ingest.cluster import Cluster, whole
 from ingest.errors import Misconfigured
 
 BATCH_BYTES = 512 * 1024
+_SMALLEST_BATCH = 2048
 """Before compression; a topic takes about 1 MiB."""
 TRANSACTION_SECONDS = 5.0
 """The broker ends an open transaction after this; meanwhile read-committed readers wait."""
@@ -89,6 +90,7 @@ class _Producer:
 
     def __init__(self, cluster: Cluster, client: str, **settings: Any) -> None:
         self._cluster = cluster
+        self._batch_bytes = BATCH_BYTES
         self._producer = AIOKafkaProducer(
             **cluster.arguments(client),
             compression_type="zstd",
@@ -102,7 +104,7 @@ class _Producer:
     async def start(self) -> None:
         try:
             async with asyncio.timeout(START_SECONDS):
-                await self._producer.start()
+                await whole(self._producer.start())
         except _FORBIDDEN as error:
             raise Misconfigured(
                 f"Kafka forbids writing ({type(error).__name__}): check this user's rights"
@@ -110,6 +112,19 @@ class _Producer:
         except (KafkaError, TimeoutError, OSError) as error:
             await self.stop()
             raise BrokenError(f"no producer: {type(error).__name__}") from None
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
+
+    def narrow(self) -> None:
+        """Send smaller batches from now on: a topic takes each record but not all of them together.
+
+        Raises:
+            BrokenError: They are as small as they get.
+        """
+        if self._batch_bytes <= _SMALLEST_BATCH:
+            raise BrokenError("the broker refuses records together that it takes one by one")
+        self._batch_bytes //= 4
 
     async def stop(self) -> None:
         # In a task of its own: a stop can hang, or end in a CancelledError that is aiokafka's, not ours.
@@ -168,7 +183,7 @@ class _Producer:
         batch, inside, start = self._producer.create_batch(), 0, 0
         for index, record in enumerate(records):
             size = record.size
-            fits = inside + size <= BATCH_BYTES or index == start
+            fits = inside + size <= self._batch_bytes or index == start
             if not fits or not _append(batch, record):
                 future = await self._producer.send_batch(batch, name, partition=partition)
                 sent.append((future, records[start:index]))

@@ -199,6 +199,8 @@ class Committer:
     async def _without(self, units: Sequence[Unit], refused: RefusedError) -> None:
         """Find what the broker refuses, by halves in transactions that are aborted, and replace just that."""
         guilty = await self._find(refused.records)
+        if not guilty:
+            self._producer.narrow()
         for unit in units:
             for index, record in enumerate(unit.records):
                 if any(record is one for one in guilty):

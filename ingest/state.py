@@ -74,6 +74,7 @@ class PartitionState:
         self.wishes: dict[str, Wish] = {}
         self.inbox = InboxCursor(offset=0)
         self.unreadable: str = ""
+        self._unread: set[str] = set()
         self._raw: dict[tuple[str, bytes], bytes] = {}
         self._stale: set[tuple[str, bytes]] = set()
 
@@ -95,13 +96,16 @@ class PartitionState:
     def wish(self, record: Incoming) -> str:
         """Take in a wish and return the connector's name; a damaged one is passed over with a warning."""
         name = record.key.decode("utf-8", "replace")
+        self._unread.discard(name)
         if record.value is None:
             self.wishes.pop(name, None)
             return name
         try:
             self.wishes[name] = Wish.load(record.value)
         except UnreadableRecordError as error:
-            _log.warning("wish passed over", connector=name, why=str(error))
+            # Its state is left alone until the wish can be read again.
+            self._unread.add(name)
+            _log.error("wish passed over", connector=name, why=str(error))
         return name
 
     def settle(self) -> None:
@@ -114,15 +118,22 @@ class PartitionState:
             except (UnreadableRecordError, ValueError, LookupError) as error:
                 name = place[1].decode("utf-8", "replace")
                 self.unreadable = f"{place[0]} {name}: {error}"
-        for (name, feed, axis, snapshot, number), page in pages:
-            mine = self.connectors[name]
-            cursor = mine.cursors.get((feed, axis))
-            running = cursor.snapshot if cursor and cursor.started_at > cursor.finished_at else -1
-            mine.inventory.take(feed, axis, (int(snapshot), int(number)), page, running)
+        for parts, page in pages:
+            try:
+                self._member(parts, page)
+            except (ValueError, LookupError) as error:
+                self.unreadable = f"members {'/'.join(parts)}: {error}"
         for mine in self.connectors.values():
             for (feed, axis), cursor in mine.cursors.items():
                 if cursor.finished_at:
                     mine.inventory.scope(feed, axis).finished_began = cursor.finished_began
+
+    def _member(self, parts: list[str], page: Members) -> None:
+        name, feed, axis, snapshot, number = parts
+        mine = self.connectors[name]
+        cursor = mine.cursors.get((feed, axis))
+        running = cursor.snapshot if cursor and cursor.started_at > cursor.finished_at else -1
+        mine.inventory.take(feed, axis, (int(snapshot), int(number)), page, running)
 
     def _load(
         self, place: tuple[str, bytes], parts: list[str], value: bytes, pages: list[tuple[list[str], Members]]
@@ -130,6 +141,8 @@ class PartitionState:
         topic = place[0]
         if parts[0] == INBOX:
             self.inbox = InboxCursor.load(value)
+            return
+        if parts[0] in self._unread:
             return
         kind = Status if topic == "cursors" and parts[1] == STATUS else _KINDS[topic]
         record = kind.load(value)

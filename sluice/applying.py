@@ -12,6 +12,7 @@ from consumers.governance.book import removed, written
 from consumers.governance.policies import PolicyError, parse_policies
 from ingest.config import ConfigError
 from ingest.consuming import Incoming, Place, read_to_end
+from ingest.provider import Provider
 from schemas.control import Policy, Wish
 from sluice.connecting import Asked, admissible, built, complaints, resolved, sign_in, unchanged
 from sluice.operate import Desk, Outcome
@@ -53,7 +54,9 @@ class Plan:
         return [one for one in self.changes if one.verb != "unchanged"]
 
 
-def parse(desk: Desk, document: Any, folder: Path) -> tuple[Sheet, list[Policy]]:
+def parse(
+    document: Any, folder: Path, kinds: Mapping[str, type[Provider[Any]]] | None = None
+) -> tuple[Sheet, list[Policy]]:
     """Read what `read_document` gave.
 
     Raises:
@@ -68,7 +71,7 @@ def parse(desk: Desk, document: Any, folder: Path) -> tuple[Sheet, list[Policy]]
         for one in sheet.connectors
     ]
     try:
-        policies = parse_policies(orjson.dumps(sheet.policies, default=str).decode(), desk.kinds)
+        policies = parse_policies(orjson.dumps(sheet.policies, default=str).decode(), kinds)
     except PolicyError as error:
         raise ConfigError(str(error)) from None
     for what, names in (("connector", [a.name for a in asked]), ("policy", [p.name for p in policies])):

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-import orjson
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from consumers.governance.policies import PolicyError, document
 from ingest.cluster import spread
 from ingest.config import ConfigError
 from ingest.credentials import split
@@ -53,15 +52,9 @@ def read_document(file: str) -> Any:
     except UnicodeDecodeError:
         raise ConfigError(f"{file} is not UTF-8 text") from None
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        raise ConfigError(f"{file} is neither YAML nor JSON{where}") from None
+        return document(text)
+    except PolicyError as error:
+        raise ConfigError(f"{file}: {error}") from None
 
 
 def resolved(value: Any, folder: Path, where: str = "") -> Any:

@@ -1,6 +1,7 @@
 """`sluice scan`: the engine of the scan on files of this machine; nothing leaves it."""
 
 import asyncio
+import contextlib
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -9,9 +10,10 @@ from typing import Any
 
 from consumers.dlp.budget import Limits
 from consumers.dlp.detectors import Rules
-from consumers.dlp.status import Verdict
+from consumers.dlp.engine import unscanned
+from consumers.dlp.status import Reason, Status, Verdict
 from consumers.dlp.workers import Scanners, WorkerError
-from sluice.terminal import FailedError, WrongCallError
+from sluice.terminal import FailedError, WrongCallError, printable
 
 LEVELS = {"low": 65, "medium": 75, "high": 85, "65": 65, "75": 75, "85": 85}
 
@@ -67,7 +69,7 @@ async def _in_order(
     waiting: deque[tuple[Path, asyncio.Task[Verdict]]] = deque()
     try:
         for path in paths:
-            waiting.append((path, asyncio.create_task(scanners.scan(path, path.name))))
+            waiting.append((path, asyncio.create_task(_scan(scanners, path))))
             if len(waiting) >= 2 * processes:
                 yield await _first(waiting)
         while waiting:
@@ -75,6 +77,23 @@ async def _in_order(
     finally:
         for _, task in waiting:
             task.cancel()
+
+
+async def _scan(scanners: Scanners, path: Path) -> Verdict:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        # A name that is no UTF-8 can't be told to a scan process, so the content is.
+        with contextlib.suppress(OSError):
+            content = await asyncio.to_thread(_held, path)
+            return await scanners.scan(content, printable(path.name))
+        return unscanned(Status.UNSCANNABLE, Reason.UNREADABLE, scanners.rules_hash)
+    return await scanners.scan(path, path.name)
+
+
+def _held(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(Limits().size + 1)
 
 
 async def _first(waiting: deque[tuple[Path, asyncio.Task[Verdict]]]) -> tuple[Path, Verdict]:

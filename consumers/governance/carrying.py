@@ -131,7 +131,7 @@ class Carrier:
             Refused: The state is too large for a record.
         """
         key = record.command.id
-        before = self._ledger.records.get(key)
+        before = self._ledger.get(key)
         out = [Outgoing("actions", self._partition, key.encode(), record.dump())]
         if out[0].size > _LARGEST:
             raise Refused("its state is too large to be kept, so it could not be undone")

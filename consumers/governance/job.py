@@ -91,7 +91,7 @@ class GovernanceJob:
         command = Command.load(record.value)
         if not _ID.fullmatch(command.id) or command.connector.encode() != record.key:
             raise ValueError("a command needs an id of plain characters, and its connector as key")
-        known = self._ledger.records.get(command.id)
+        known = self._ledger.get(command.id)
         if known is not None and known.state != "intent":
             return []
         if self._carrier is None:

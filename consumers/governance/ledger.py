@@ -41,17 +41,22 @@ def strings(state: Json) -> tuple[str, ...]:
 
 
 class Ledger:
-    """The records of one partition, in memory; what is in here is what is durable."""
+    """The records of one partition; what is in here is what is durable.
+
+    Records are kept as bytes, not unpacked: a dry run over a large inventory leaves many.
+    """
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
         """Forget all: the state will be read again."""
-        self.records: dict[str, ActionRecord] = {}
         self.runs: dict[str, ActionRun] = {}
+        self._records: dict[str, bytes] = {}
+        self._bars: dict[str, tuple[str, str]] = {}
         self._barring: dict[tuple[str, str], set[str]] = {}
-        self._ends: list[tuple[int, str]] = []
+        self._ends: dict[str, int] = {}
+        self._queue: list[tuple[int, str]] = []
 
     def take(self, key: str, value: bytes | None) -> None:
         """Take in one record as it is read back.
@@ -67,47 +72,59 @@ class Ledger:
         except UnreadableRecordError as error:
             raise Misconfigured(f"actions: {key}: {error}") from None
 
+    def get(self, key: str) -> ActionRecord | None:
+        """Get a command's record."""
+        value = self._records.get(key)
+        return None if value is None else ActionRecord.load(value)
+
     def put(self, key: str, record: ActionRecord | None) -> None:
         """Note a command's record, or that it is gone."""
-        before = self.records.pop(key, None)
-        if before is not None:
-            self._barring.get(_place(before.command), set()).discard(key)
+        if (place := self._bars.pop(key, None)) is not None:
+            self._barring[place].discard(key)
         if record is None:
+            self._records.pop(key, None)
+            self._until(key, None)
             return
-        self.records[key] = record
+        # A copy: what the encoder hands out keeps its buffer of 4 KiB.
+        self._records[key] = bytes(memoryview(record.dump()))
         if record.command.policy and record.state in {"held", "undone"}:
-            self._barring.setdefault(_place(record.command), set()).add(key)
-        if (end := _end(record)) is not None:
-            heapq.heappush(self._ends, (end, key))
+            self._bars[key] = place = _place(record.command)
+            self._barring.setdefault(place, set()).add(key)
+        self._until(key, _end(record))
 
     def put_run(self, key: str, run: ActionRun | None) -> None:
         """Note a run's count, or that it is over."""
         self.runs.pop(key, None)
         if run is not None:
             self.runs[key] = run
-            heapq.heappush(self._ends, (run.at + _RUN_MS, key))
+        self._until(key, None if run is None else run.at + _RUN_MS)
 
     def barred(self, command: Command) -> str:
         """Tell why a policy's command must not be carried out, or nothing."""
         if not command.policy or command.target is None:
             return ""
         for key in sorted(self._barring.get(_place(command), ())):
-            record = self.records[key]
-            if record.state == "held":
+            record = self.get(key)
+            if record is None or record.state == "held":
                 return f"the same waits for approval as {key}"
             if not command.target.version or command.target.version in record.versions:
                 return f"it was undone on purpose by {record.by}"
         return ""
 
     def expired(self, now: int, most: int = 50) -> Iterator[str]:
-        """Take out the keys of what need not be kept any longer."""
-        while most and self._ends and self._ends[0][0] <= now:
-            _, key = heapq.heappop(self._ends)
-            record, run = self.records.get(key), self.runs.get(key)
-            end = _end(record) if record else run.at + _RUN_MS if run else None
-            if end is not None and end <= now:
+        """Name what need not be kept any longer, each once."""
+        while most and self._queue and self._queue[0][0] <= now:
+            end, key = heapq.heappop(self._queue)
+            if self._ends.get(key) == end:
+                del self._ends[key]
                 most -= 1
                 yield key
+
+    def _until(self, key: str, end: int | None) -> None:
+        self._ends.pop(key, None)
+        if end is not None:
+            self._ends[key] = end
+            heapq.heappush(self._queue, (end, key))
 
 
 def _place(command: Command) -> tuple[str, str]:

@@ -29,12 +29,12 @@ class Subject(NamedTuple):
 
 def subject(command: Command, ledger: Ledger, now: int) -> Subject | Verdict:
     """Find what a command is about, or say why there is nothing to do it with."""
-    mine = ledger.records.get(command.id) or ActionRecord(command=command, state="")
+    mine = ledger.get(command.id) or ActionRecord(command=command, state="")
     if command.kind == "do":
         return Subject(mine) if command.target else verdicts.refused("the command names no target")
-    original = ledger.records.get(command.of)
+    original = ledger.get(command.of)
     if original is not None and original.command.kind == "approve":
-        original = ledger.records.get(original.command.of)
+        original = ledger.get(original.command.of)
     if original is None:
         return verdicts.refused(
             f"nothing is known of {command.of or 'a command without a name'} here: "

@@ -175,9 +175,8 @@ async def _apply(file: str, *, dry_run: bool, prune: bool, yes: bool, as_json: b
     from sluice.connecting import folder_of, read_document
     from sluice.operate import Desk, settings
 
-    document = read_document(file)
+    sheet, policies = parse(read_document(file), folder_of(file))
     desk = await Desk.open(settings())
-    sheet, policies = parse(desk, document, folder_of(file))
     made = await plan(desk, sheet, policies, prune=prune)
     _planned(made, as_json=as_json)
     if dry_run or not made.work or not agreed("Do this?", yes=yes):

@@ -1,6 +1,7 @@
 """Governance by hand: act, undo, approve."""
 
 # ruff: noqa: PLC0415 a command imports what it needs when it runs
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -104,7 +105,7 @@ async def _through(
         plan = await rehearse(desk, command, wish, timeout)
         if plan is None:
             raise FailedError("no plan came back: is `sluice run governance` up? Nothing was changed")
-        _show(plan, as_json=as_json and dry_run)
+        _show(plan, note if as_json and not dry_run else say, as_json=as_json and dry_run)
         if not plan.good:
             raise FailedError("nothing was changed")
         if dry_run or plan.state == "already":
@@ -114,7 +115,7 @@ async def _through(
             return
     outcome = await perform(desk, command, wish, timeout if wait else 0)
     if outcome is not None:
-        _show(outcome, as_json=as_json)
+        _show(outcome, say, as_json=as_json)
         if not outcome.good:
             raise FailedError(f"{command.action or command.kind} did not succeed")
     elif wait:
@@ -127,15 +128,15 @@ async def _through(
         say(f"sent, as command {command.id}; `sluice undo {command.id}` takes it back")
 
 
-def _show(outcome: "Outcome", *, as_json: bool) -> None:
+def _show(outcome: "Outcome", tell: Callable[[str], None], *, as_json: bool) -> None:
     if as_json:
         emit(outcome._asdict())
         return
-    say(f"{outcome.state}: {outcome.desc}{f' ({outcome.why})' if outcome.why else ''}")
+    tell(f"{outcome.state}: {outcome.desc}{f' ({outcome.why})' if outcome.why else ''}")
     for step in outcome.steps:
-        say(f"  - {step}")
+        tell(f"  - {step}")
     if outcome.state in {"done", "failed", "unknown"}:
-        say(f"`sluice undo {outcome.command}` takes it back")
+        tell(f"`sluice undo {outcome.command}` takes it back")
 
 
 def register(app: typer.Typer) -> None:

@@ -1,15 +1,20 @@
 """What runs: demo, up, run."""
 
 # ruff: noqa: PLC0415 a command imports what it needs when it runs
-import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sluice.terminal import FailedError, WrongCallError, note
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable
+
+    from schemas.control import Policy
+    from sluice.applying import Sheet
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines on stdout and nothing else.")]
 
@@ -23,6 +28,8 @@ def demo(
 
     Example: sluice demo --seconds 60
     """
+    import asyncio
+
     from ingest.log import configure
     from sluice.demo import demo as run
 
@@ -39,34 +46,36 @@ def up(
 
     Example: sluice up --config tenants.yaml
     """
+    import asyncio
+
     from ingest.config import load
+    from sluice.applying import parse
     from sluice.connecting import folder_of, read_document
     from sluice.up import up as run
 
-    document, config = read_document(file) if file else None, load()
+    config = load()
+    wanted = parse(read_document(file), folder_of(file)) if file else None
 
     async def work(stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
-            if file:
-                applying = group.create_task(_apply_when_up(document, folder_of(file)))
+            applying = group.create_task(_apply_when_up(*wanted)) if wanted else None
             await run(config, None, stop)
-            if file:
+            if applying is not None:
                 applying.cancel()
 
     _serve(work)
 
 
-async def _apply_when_up(document: object, folder: "os.PathLike[str]") -> None:
-    from pathlib import Path
+async def _apply_when_up(sheet: "Sheet", policies: "list[Policy]") -> None:
+    import asyncio
 
     from ingest.errors import SourceError
-    from sluice.applying import carry_out, parse, plan
+    from sluice.applying import carry_out, plan
     from sluice.operate import Desk, announced, settings
 
     while (told := announced()) is None or told["pid"] != os.getpid():  # noqa: ASYNC110 it is a file
         await asyncio.sleep(0.2)
     desk = await Desk.open(settings())
-    sheet, policies = parse(desk, document, Path(folder))
     made = await plan(desk, sheet, policies, prune=False)
     for one in made.work:
         try:
@@ -83,6 +92,8 @@ def run(
 
     Example: SLUICE_KAFKA=kafka:9092 sluice run ingest
     """
+    import asyncio
+
     from ingest.cluster import Cluster
     from sluice.operate import settings
     from sluice.processes import TETHER, tether
@@ -104,8 +115,10 @@ def run(
     _serve(work)
 
 
-def _serve(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+def _serve(work: "Callable[[asyncio.Event], Awaitable[None]]") -> None:
     """Run until SIGINT or SIGTERM asks for the end, on the faster loop."""
+    import asyncio
+
     import uvloop
 
     from ingest.log import configure

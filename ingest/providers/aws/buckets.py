@@ -129,7 +129,7 @@ async def find(p: "Aws", name: str) -> Place:
 
 
 async def located(p: "Aws", target: Ref) -> tuple[Place, str]:
-    """Tell which bucket and key a target means, by its data or its ARN; the key of a bucket is empty.
+    """Tell which bucket and key a target means, by its ARN or its data; the key of a bucket is empty.
 
     Raises:
         Refused: The id is not that of a bucket or an object.
@@ -138,9 +138,9 @@ async def located(p: "Aws", target: Ref) -> tuple[Place, str]:
     data = target.data or {}
     start, _, path = target.id.partition(":s3:::")
     bucket, _, key = path.partition("/")
-    if "bucket" in data:
-        bucket, key = data["bucket"], data.get("key", "")
-    elif not (start.startswith("arn:") and bucket):
+    if not (start.startswith("arn:") and bucket):
+        bucket, key = data.get("bucket", ""), data.get("key", "")
+    if not bucket:
         raise Refused(f"{target.id[:80]} is no S3 object: name it arn:aws:s3:::bucket/key")
     if "region" in data:
         return Place(bucket, data["region"], data.get("account", "")), key

@@ -10,8 +10,9 @@ from consumers.governance.asking import undo
 from consumers.governance.job import GovernanceJob
 from consumers.governance.means import Means
 from ingest.provider import Instance, Provider
-from ingest.providers.aws import Aws, Settings
+from ingest.providers.aws import Aws
 from ingest.providers.aws.files import describe, object_changed
+from ingest.providers.aws.session import Settings
 from sandbox.aws.tenant import AwsTenant
 from schemas.control import Wish
 
@@ -64,7 +65,7 @@ async def keys(s3: Any, bucket: str) -> list[str]:
 
 
 async def test_a_public_object_is_put_away_and_brought_back(line: Any, world: Any, site: Any) -> None:
-    """What the provider says of an object is enough to quarantine that object; the undo's echo is left alone."""
+    """What the provider says of an object is enough to put it away; the undo's echo is left alone."""
     provider, s3 = site
     await s3.put_object(Bucket="data-4444", Key="a b/ü.csv", Body=b"secret", ACL="public-read")
     wish = Wish(name="prod", provider="aws", instance=ACCOUNT, partition=0, incarnation="1")
