@@ -54,8 +54,6 @@ class Config(BaseSettings):
     public_url: str = ""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=0, ge=0, le=65535)
-    receive_host: str = "127.0.0.1"
-    receive_port: int = Field(default=8480, ge=0, le=65535)
     session_seconds: float = Field(default=10.0, ge=1.0, le=300.0)
     in_flight_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
     scanners: int = Field(default=2, ge=1, le=64)

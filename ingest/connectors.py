@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import orjson
 import structlog
 
 from ingest import metrics
@@ -23,25 +22,22 @@ from ingest.feeds import AxisFeed, Clock, Owner, Progress
 from ingest.links import Link, Links
 from ingest.log import redact
 from ingest.mapping import Preparation
-from ingest.producing import Outgoing
 from ingest.provider import Provider
 from ingest.publish import Committer, StoppedError, Unit
 from ingest.push import Delivery, Hooked
 from ingest.reads import Axis, Feed, Nudge
+from ingest.reporting import health_record, summed
 from ingest.state import STATUS, ConnectorState, PartitionState, key
 from ingest.subscriptions import Keeper
 from ingest.windows import now_ms
-from schemas.control import FeedStatus, Status, Wish
-from schemas.envelope import headers
-from schemas.events import Origin, event, stamp
-from schemas.validation import validate
+from schemas.control import Status, Wish
+from schemas.events import Origin
 
 _OCCURRENCES = frozenset({"logons", "user_activity", "admin_activity", "dlp_realtime"})
 _AXES_SECONDS = 300.0
 _STATUS_SECONDS = 60.0
 _GATE_SECONDS = 10.0
 _PROBE_SECONDS = 3600.0
-_LIFECYCLE = {"running": 3, "removed": 4, "disabled": 7, "checking": 6}
 
 
 class WallClock:
@@ -369,23 +365,6 @@ class Connector:
     def _progress(self) -> list[tuple[str, Progress]]:
         return [(name, runner.progress) for name, axes in self._axes.items() for runner, _ in axes.values()]
 
-    def feeds(self) -> dict[str, FeedStatus]:
-        """Sum the axes up to a status a feed: the worst state, the oldest success."""
-        found: dict[str, FeedStatus] = {}
-        for name, progress in self._progress():
-            one = progress.status()
-            have = found.get(name)
-            if have is None:
-                found[name] = one
-                continue
-            worse = one if one.why and not have.why else have
-            found[name] = FeedStatus(
-                state=worse.state, why=worse.why, axes=have.axes + 1, published=have.published +
-                one.published, last_success=min(have.last_success, one.last_success),
-                last_event=max(have.last_event, one.last_event),
-            )  # fmt: skip
-        return found
-
     async def _enter(self, state: str, why: str = "") -> None:
         if self._condition == (state, why):
             return
@@ -409,7 +388,7 @@ class Connector:
             connector=self.wish.name, state=self._condition[0], why=self._condition[1],
             revision=self.wish.revision, incarnation=self.wish.incarnation, owner=self._services.worker,
             instance=self._instance, instance_name=self._instance_name, grants=self._grants,
-            feeds=self.feeds(),
+            feeds=summed(self._progress()),
             subscriptions={
                 f"{kind}/{axis}": one.state for (kind, axis), one in self._state.registrations.items()
             },
@@ -425,23 +404,8 @@ class Connector:
 
     async def report(self, state: str, why: str) -> None:
         """Publish a change of state as a health event."""
-        now, wish = self._services.clock.now(), self.wish
-        origin = Origin(
-            tenant=wish.tenant, provider=wish.provider, instance=self._instance or wish.name,
-            account_type_id=self.kind.account_type_id, account_type=self.kind.account_type,
-            product={"name": "Sluice", "vendor_name": "Sluice"},
-        )  # fmt: skip
-        activity = _LIFECYCLE.get(state, 99)
-        made = event(
-            6002, activity, now, log_name="health", source_id=f"{wish.name}/{state}/{now}",
-            severity_id=3 if why else 1, status_id=2 if why else 1, message=f"{wish.name}: {state}",
-            status_detail=why[:500], app={"name": wish.name, "vendor_name": "Sluice"},
-            activity_name=state if activity == 99 else "",
-        )  # fmt: skip
-        validate(stamp(made, origin, now))
-        head = headers(made, origin, topic="health", entity=wish.name)
-        raw = f"{wish.tenant}/{wish.name}".encode()
-        await self._committer.commit(Unit([Outgoing("health", 0, raw, orjson.dumps(made), head)]))
+        record = health_record(self.wish, self.kind, self._instance, (state, why), self._services.clock.now())
+        await self._committer.commit(Unit([record]))
 
 
 async def _either(*signs: asyncio.Event | None) -> None:

@@ -97,6 +97,7 @@ class AxisFeed:
         self.progress = Progress()
         self._read = read
         self._key = key(owner.wish.name, feed.name, axis.key)
+        self._labels = (owner.provider, feed.name)
         self._nudged = asyncio.Event()
         self._hints: list[Json] = []
         self._unsaved: Cursor | None = None
@@ -116,6 +117,13 @@ class AxisFeed:
             Misconfigured: The connector must stop.
             StoppedError: The partition was handed over.
         """
+        try:
+            await self._run()
+        finally:
+            metrics.oldest_success.forget(self._labels, self._key)
+            metrics.worst_cursor_age.forget(self._labels, self._key)
+
+    async def _run(self) -> None:
         failures = 0
         while True:
             try:
@@ -142,8 +150,7 @@ class AxisFeed:
 
     def _succeeded(self) -> None:
         self.progress.last_success = self.owner.clock.now()
-        seconds = self.progress.last_success / 1000
-        metrics.last_success.labels(self.owner.provider, self.feed.name).set(seconds)
+        metrics.oldest_success.note(self._labels, self._key, self.progress.last_success / 1000)
 
     async def retire(self) -> None:
         """End an axis that is no more: everything in it is gone."""
@@ -268,9 +275,8 @@ class AxisFeed:
             until = max(window.until, self.cursor().until or 0)
             done = self.cursor().model_copy(update={"until": until, "position": None})
             await self._commit(Unit([]), done)
-            metrics.cursor_age.labels(self.owner.provider, self.feed.name).set(
-                max(0.0, (self.owner.clock.now() - window.until) / 1000)
-            )
+            behind = max(0.0, (self.owner.clock.now() - window.until) / 1000)
+            metrics.worst_cursor_age.note(self._labels, self._key, behind)
 
     def _take_hints(self) -> Sequence[Json]:
         hints, self._hints = self._hints, []
@@ -303,11 +309,13 @@ class AxisFeed:
                     commit = None
                     cursor = self.cursor()
         finally:
-            if commit is not None:
+            try:
+                if commit is not None:
+                    with contextlib.suppress(Exception):
+                        await commit
+            finally:
                 with contextlib.suppress(Exception):
-                    await commit
-            with contextlib.suppress(Exception):
-                await pages.aclose()  # type: ignore[attr-defined]  # feeds are generators
+                    await pages.aclose()  # type: ignore[attr-defined]  # feeds are generators
 
     async def _next(self, pages: AsyncIterator[Page]) -> Page | None:
         silence = self.feed.silence.total_seconds() if self.feed.silence else None

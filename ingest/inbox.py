@@ -5,7 +5,6 @@ Its position is a cursor of ours, committed with the events a record led to, not
 
 import asyncio
 import base64
-import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -23,6 +22,7 @@ from ingest.publish import Committer, Unit
 from ingest.push import Broken, Delivery, Held, Pushed
 from ingest.reads import Nudge
 from ingest.state import INBOX, PartitionState, key
+from ingest.windows import now_ms
 from schemas.control import DeadLetter, Inbox, InboxCursor, Record, UnreadableRecordError
 from schemas.topics import TOPICS
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _MOST_WAITING = 1000
 _CONNECT_SECONDS = 30.0
+_LOOK_SECONDS = 0.05
 _log = structlog.get_logger(part="inbox")
 
 
@@ -50,6 +51,7 @@ class InboxWorker:
         self._place = Place("inbox", state.partition)
         self._waiting: deque[Incoming] = deque()
         self._some = asyncio.Event()
+        self._in_vain: set[str] = set()
 
     async def run(self) -> None:
         """Follow the partition and work off what comes.
@@ -79,26 +81,13 @@ class InboxWorker:
     async def _work(self, record: Incoming) -> None:
         unit, after = Unit([]), list[Callable[[], None]]()
         try:
-            wanted = Inbox.load(record.value or b"")
+            await self._sort(Inbox.load(record.value or b""), unit, after)
         except UnreadableRecordError as error:
             _log.warning("inbox record passed over", offset=record.offset, why=str(error))
-        else:
-            letter = _letter(wanted)
-            connector = await self._connected(wanted.connector)
-            if wanted.kind == "discard":
-                unit.records.append(_done(self._state.partition, wanted.hook))
-            elif letter is not None and letter.source == "topic":
-                self._put_back(letter, unit)
-            elif connector is None or connector.owner is None or not connector.wish.enabled:
-                # What can't be handled now is recovered by the poll, or stays a dead letter.
-                metrics.webhook_deliveries.labels("", "skipped").inc()
-            elif wanted.kind == "nudge":
-                nudge = Nudge(wanted.feed, wanted.axis, wanted.hint, wanted.restart)
-                after.append(partial(connector.nudge, nudge))
-            elif letter is not None:
-                self._redrive(connector, letter, unit)
-            else:
-                self._delivery(connector, wanted, unit, after)
+        except Exception as error:  # noqa: BLE001 one record's failure is a dead letter, not the partition's end
+            _log.warning("inbox record can't be handled", offset=record.offset, kind=type(error).__name__)
+            # What was prepared until then goes out: its ids count as published already.
+            unit.records.append(_lost(record, type(error).__name__))
         cursor = InboxCursor(offset=record.offset + 1)
         unit.records.append(self._cursor(cursor))
         unit.committed.append(lambda: setattr(self._state, "inbox", cursor))
@@ -106,19 +95,44 @@ class InboxWorker:
         for each in after:
             each()
 
+    async def _sort(self, wanted: Inbox, unit: Unit, after: list[Callable[[], None]]) -> None:
+        letter = _letter(wanted)
+        if wanted.kind == "discard":
+            unit.records.append(_done(self._state.partition, wanted.hook))
+            return
+        if letter is not None and letter.source == "topic":
+            self._put_back(letter, unit)
+            return
+        connector = await self._connected(wanted.connector)
+        if connector is None or connector.owner is None or not connector.wish.enabled:
+            # What can't be handled now is recovered by the poll, or stays a dead letter.
+            metrics.webhook_deliveries.labels("", "skipped").inc()
+        elif wanted.kind == "nudge":
+            nudge = Nudge(wanted.feed, wanted.axis, wanted.hint, wanted.restart)
+            after.append(partial(connector.nudge, nudge))
+        elif letter is not None:
+            self._redrive(connector, letter, unit)
+        else:
+            self._delivery(connector, wanted, unit, after)
+
     async def _connected(self, name: str) -> "Connector | None":
-        """Find the connector, giving one that is about to connect a while."""
-        connector = self._connectors.get(name)
-        if connector is None and name in self._state.wishes:
-            # Right after a take-over its task is not there yet.
-            await asyncio.sleep(0)
+        """Find the connector, giving one that is about to connect a while; in vain only once."""
+
+        def wished() -> bool:
+            wish = self._state.wishes.get(name)
+            return wish is not None and wish.enabled and not wish.removing
+
+        end = asyncio.get_running_loop().time() + (0.0 if name in self._in_vain else _CONNECT_SECONDS)
+        while wished():
             connector = self._connectors.get(name)
-        if connector is None or not connector.wish.enabled:
-            return connector
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                await connector.connected.wait()
-        return connector
+            if connector is not None and connector.connected.is_set():
+                self._in_vain.discard(name)
+                return connector
+            if asyncio.get_running_loop().time() >= end:
+                self._in_vain.add(name)
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+        return self._connectors.get(name)
 
     def _cursor(self, cursor: Record) -> Outgoing:
         partition = self._state.partition
@@ -151,9 +165,12 @@ class InboxWorker:
 
     def _put_back(self, letter: DeadLetter, unit: Unit) -> None:
         """Put a record back on its topic; if the broker refuses it again, it is a dead letter again."""
+        row = TOPICS.get(letter.topic)
+        if row is None or row.role not in {"public", "work"}:
+            _log.warning("redrive passed over: there is no such topic to put it back on", topic=letter.topic)
+            return
         raw_key = base64.b64decode(letter.key)
-        spread = TOPICS[letter.topic].spread
-        place = letter.partition if spread == "owner" else self._cluster.partition(letter.topic, raw_key)
+        place = letter.partition if row.spread == "owner" else self._cluster.partition(letter.topic, raw_key)
         headers = [(name, value.encode()) for name, value in letter.headers.items()]
         again = Outgoing(letter.topic, place, raw_key, base64.b64decode(letter.raw), headers)
         unit.records += [_done(letter.partition, letter.id), again]
@@ -192,3 +209,20 @@ def _letter(wanted: Inbox) -> DeadLetter | None:
 
 def _done(partition: int, letter: str) -> Outgoing:
     return Outgoing("dead-letters", partition, letter.encode(), None)
+
+
+def _lost(record: Incoming, kind: str) -> Outgoing:
+    letter = DeadLetter(
+        id=f"inbox-{record.partition}-{record.offset}",
+        source="topic",
+        connector=record.key.decode("utf-8", "replace"),
+        partition=record.partition,
+        topic="inbox",
+        key=base64.b64encode(record.key).decode(),
+        reason="handling-failed",
+        detail=kind,
+        raw=base64.b64encode(record.value or b"").decode(),
+        binary=True,
+        at=now_ms(),
+    )
+    return letter_record(letter)

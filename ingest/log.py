@@ -11,15 +11,19 @@ from pydantic import SecretStr
 
 _NAMES = re.compile(r"(?i)secret|password|passwd|token|authorization|api_?key|private_?key|credential|cookie")
 _VALUES = re.compile(
-    r"(?:\b(?:AKIA|ASIA)[A-Z2-7]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
-    r"|(?<=Bearer )\S+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)|-----BEGIN[^-]*PRIVATE KEY-----[\s\S]*)"
+    r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bxox[a-z]-[\w-]{10,}"
+    r"|\bya29\.[\w-]{10,}|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
+    r"|(?<=(?i:bearer) )\S+|(?<=(?i:authorization: basic) )\S+|-----BEGIN[^-]*PRIVATE KEY-----[\s\S]*"
+)
+_FIELDS = re.compile(
+    r"""(?i)((?:secret|passw(?:or)?d|token|api_?key|credential|\bsig|signature)(?:=|["']\s*:\s*["']))[^\s&"']+"""
 )
 _HIDDEN = "***"
 
 
 def redact(text: str) -> str:
     """Blank out what has the shape of a credential: for errors that others wrote."""
-    return _VALUES.sub(_HIDDEN, text)
+    return _FIELDS.sub(rf"\1{_HIDDEN}", _VALUES.sub(_HIDDEN, text))
 
 
 def _clean(name: str, value: Any) -> Any:
@@ -27,16 +31,19 @@ def _clean(name: str, value: Any) -> Any:
         return _HIDDEN
     if isinstance(value, str):
         return redact(value)
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, Mapping):
         return {key: _clean(str(key), inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_clean("", inner) for inner in value]
-    return value
+    return value if value is None or isinstance(value, int | float) else redact(repr(value))
 
 
 def _redacted(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name, value in list(event.items()):
-        event[name] = _clean(name, value)
+        if not name.startswith("_"):  # structlog's own
+            event[name] = _clean(name, value)
     return event
 
 

@@ -3,7 +3,7 @@
 `instance` ids are never labels; alert on freshness (`last_success_timestamp_seconds`), not on single errors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -31,7 +31,6 @@ source_throttled = _counter("source_throttled", "Calls a provider throttled.", "
 quota_remaining = _gauge("quota_remaining_ratio", "Budget left, 0 to 1.", "provider", "bucket")
 quota_wait = _histogram("quota_wait_seconds", "How long calls waited for budget.", _FAST, "provider")
 events_published = _counter("events_published", "Events committed.", "provider", "feed", "topic")
-events_recovered = _counter("events_recovered", "Events only the poll found.", "provider", "feed")
 events_duplicate = _counter("events_duplicate", "Events that were published before.", "provider", "feed")
 dead_letters = _counter("dead_letters", "Records that could not be used.", "provider", "feed", "reason")
 cursor_age = _gauge("cursor_age_seconds", "How far behind the slowest axis is.", "provider", "feed")
@@ -40,7 +39,6 @@ last_success = _gauge(
     "last_success_timestamp_seconds", "When a feed last read to its end.", "provider", "feed"
 )
 webhook_deliveries = _counter("webhook_deliveries", "Deliveries received.", "provider", "outcome")
-webhook_answer = _histogram("webhook_answer_seconds", "From request to answer.", _FAST, "provider")
 subscription_expires = _gauge("subscription_expires_seconds", "Until the next registration ends.", "provider")
 transaction_seconds = _histogram("transaction_seconds", "How long transactions took.", _FAST)
 transaction_records = _histogram(
@@ -51,9 +49,34 @@ owned = _gauge("owned_partitions", "Partitions this process owns and runs.", "gr
 in_flight = _gauge("in_flight_bytes", "Bytes waiting for Kafka.")
 connectors = _gauge("connectors", "Connectors this process runs.", "provider", "state")
 scan_seconds = _histogram("scan_seconds", "How long a file's scan took.", _SCAN, "status")
-scan_backlog = _gauge("scan_backlog_files", "Files waiting to be scanned.", "lane")
-sweep_age = _gauge("sweep_age_seconds", "How long the oldest sweep has been running.")
 governance_actions = _counter("governance_actions", "Actions attempted.", "action", "outcome", "dry_run")
+
+
+class Worst:
+    """A gauge over many axes that shows the worst of them: the last writer must not hide the others."""
+
+    def __init__(self, gauge: Gauge, pick: Callable[[Iterable[float]], float]) -> None:
+        self._gauge, self._pick = gauge, pick
+        self._values: dict[tuple[str, ...], dict[object, float]] = {}
+
+    def note(self, labels: tuple[str, ...], who: object, value: float) -> None:
+        """Note the value of one axis."""
+        values = self._values.setdefault(labels, {})
+        values[who] = value
+        self._gauge.labels(*labels).set(self._pick(values.values()))
+
+    def forget(self, labels: tuple[str, ...], who: object) -> None:
+        """Leave an axis out from now on."""
+        values = self._values.get(labels, {})
+        values.pop(who, None)
+        if values:
+            self._gauge.labels(*labels).set(self._pick(values.values()))
+        elif self._values.pop(labels, None) is not None:
+            self._gauge.remove(*labels)
+
+
+worst_cursor_age = Worst(cursor_age, max)
+oldest_success = Worst(last_success, min)
 
 
 class Meter:

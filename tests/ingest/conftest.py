@@ -14,8 +14,8 @@ from typing import Any, Self
 import orjson
 import pytest
 import pytest_asyncio
+import rig
 from confluent_kafka import Message
-from kafka import rig
 
 from ingest.cluster import Cluster
 from ingest.connectors import Services, WallClock

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kafka.rig import store, until
+from rig import store, until
 
 from ingest.cluster import Cluster
 from ingest.consuming import Follower, Incoming, Membership, Place, UnreadableError, ends, read_to_end

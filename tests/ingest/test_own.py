@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from kafka.rig import until
+from rig import until
 
 from ingest.cluster import Cluster
 from ingest.consuming import Membership

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from kafka.rig import limit
+from rig import limit
 
 from ingest.cluster import Cluster
 from ingest.producing import (

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from kafka.rig import Watch, ids, latest, limit, store, until
+from rig import Watch, ids, latest, limit, store, until
 
 from ingest.producing import FencedError, Outgoing, Transactions
 from schemas.control import Cursor, Status
@@ -54,6 +54,7 @@ async def published(read: Any, count: int, topic: str = "activities") -> None:
 async def test_a_predecessor_that_commits_until_it_is_fenced(bench: Any, world: Any, read: Any) -> None:
     """What the predecessor commits between the assignment and the fence is seen: nothing twice, nothing lost."""
     world.log = lines(2000)
+    world.page = 100
     wish = await bench.wish("late")
     predecessor = Transactions(bench.cluster, "owner-0")
     await predecessor.start()

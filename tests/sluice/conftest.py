@@ -124,16 +124,11 @@ KINDS: dict[str, type[Provider[Any]]] = {"notebook": Notebook, "diary": Diary}
 @pytest_asyncio.fixture(loop_scope="session")
 async def cluster(kafka: Broker, topic_prefix: str) -> Cluster:
     """Give a cluster with topics of its own, two partitions each."""
-    made = Cluster(
-        Config(
-            kafka=kafka.bootstrap,
-            prefix=topic_prefix,
-            partitions=2,
-            replication=1,
-            session_seconds=2.0,
-            key=new_key(),
-        )  # type: ignore[arg-type]
-    )
+    config = Config(
+        kafka=kafka.bootstrap, prefix=topic_prefix, partitions=2, replication=1, session_seconds=2.0,
+        key=SecretStr(new_key()),
+    )  # fmt: skip
+    made = Cluster(config)
     await made.create_topics()
     await made.ready()
     await made.learn()

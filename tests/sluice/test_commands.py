@@ -184,8 +184,8 @@ async def test_disable_and_disconnect(sluice: Any, desk: Desk) -> None:
 async def test_dead_letters(sluice: Any, desk: Desk, cluster: Cluster) -> None:
     """Listed, shown by the beginning of an id, handed to the owner to be tried again or discarded."""
     letters = [
-        DeadLetter(id=f"{n}" * 32, source="record", connector="prod", partition=1, feed="trail", mapper="trail",
-                   reason="bad-record", raw='{"a": 1}', truncated=n == 3, at=n)
+        DeadLetter(id=f"{n}" * 32, source="record", connector="prod", partition=1, feed="trail",
+                   mapper="trail", reason="bad-record", raw='{"a": 1}', truncated=n == 3, at=n)
         for n in (1, 2, 3)
     ]  # fmt: skip
     await desk.write(*(Outgoing("dead-letters", 1, one.id.encode(), one.dump()) for one in letters))
@@ -246,7 +246,7 @@ async def governance(desk: Desk, wish: Wish) -> AsyncIterator[list[Command]]:
 
 
 async def test_act_off_a_terminal(sluice: Any, desk: Desk) -> None:
-    """A dry run prints its plan, --yes acts and --wait tells the outcome; undo finds the command by its id."""
+    """A dry run prints its plan, --yes acts and --wait tells the outcome; undo finds the command."""
     wish = await stored(desk)
     target = "arn:aws:s3:::bucket/key"
     async with governance(desk, wish) as asked:
@@ -271,7 +271,7 @@ async def test_act_off_a_terminal(sluice: Any, desk: Desk) -> None:
 async def test_act_that_can_not_be(sluice: Any, desk: Desk) -> None:
     """Unknown actions and options are wrong calls; without a governance role nothing is changed."""
     await stored(desk)
-    for wrong in (("nothing", "x"), ("quarantine", "x", "--option", "novalue")):
+    for wrong in (("nothing", "x"), ("quarantine", "x", "--option", "novalue"), ("delete", "x")):
         said = await sluice("act", "prod", *wrong, "--dry-run")
         assert said.code == 2
     alone = await sluice("act", "prod", "quarantine", "x", "--dry-run", "--timeout", "0.5")

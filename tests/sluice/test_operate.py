@@ -176,7 +176,7 @@ def sheet(**more: Any) -> dict[str, Any]:
 
 async def planned(desk: Desk, document: Any, *, prune: bool = False) -> Plan:
     """Plan a document."""
-    return await plan(desk, *parse(desk, document, Path()), prune=prune)
+    return await plan(desk, *parse(document, Path(), desk.kinds), prune=prune)
 
 
 def verbs(made: Plan) -> dict[str, str]:
@@ -219,7 +219,7 @@ async def test_apply_is_idempotent(desk: Desk, owner: Any) -> None:
 async def test_a_wrong_sheet_is_refused(desk: Desk, document: Any, why: str) -> None:
     """The message names the place."""
     with pytest.raises(ConfigError, match=why):
-        parse(desk, document, Path())
+        parse(document, Path(), desk.kinds)
 
 
 async def test_rotation_seals_anew(desk: Desk) -> None:

@@ -104,7 +104,9 @@ def translate(error: Exception) -> Exception | None:
         return Misconfigured(
             "no AWS credentials: set access_key_id and secret_access_key, or run where AWS provides them"
         )
-    if isinstance(error, SourceError | ParamValidationError | UnknownServiceError):
+    if isinstance(error, ParamValidationError):
+        return Refused("AWS's SDK refuses the request as it is: a name or setting is too short, long or odd")
+    if isinstance(error, SourceError | UnknownServiceError):
         return None
     if isinstance(
         error, BotoCoreError | ResponseParserError | aiohttp.ClientError | TimeoutError | ConnectionError

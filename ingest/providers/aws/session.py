@@ -79,6 +79,11 @@ class Settings(provider.Settings, frozen=True):
             raise ValueError("set role_arn (and external_id), or access_key_id and secret_access_key")
         if self.organization and not self.member_role:
             raise ValueError("organization needs member_role: the name of the role in the member accounts")
+        if (
+            0 < len(self.external_id.get_secret_value()) < 2
+            or len(self.external_id.get_secret_value()) > 1224
+        ):
+            raise ValueError("external_id has 2 to 1224 characters: copy it from the role's trust policy")
         if self.queue_url.endswith(".fifo"):
             raise ValueError("queue_url names a FIFO queue, S3 can only send to a standard queue")
         return self
