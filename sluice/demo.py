@@ -232,8 +232,9 @@ class Show:
     def _table(self) -> Group:
         watch = self._watch
         head = Table(title=f"Sluice demo, {time.time() - self._started:.0f} s", expand=True)
-        for name in ("topic", "events", "findings by detector", "", "actions", ""):
-            head.add_column(name, justify="right" if not name or name == "events" else "left")
+        for name in ("topic", "findings by detector", "actions"):
+            head.add_column(name, ratio=3)
+            head.add_column("", justify="right", width=6)
         topics, findings, outcomes = (list(c.items()) for c in (watch.topics, watch.findings, watch.outcomes))
         for row in range(max(len(topics), len(findings), len(outcomes), 8)):
             cells: list[str] = []
@@ -245,10 +246,12 @@ class Show:
         for line in list(watch.recent):
             recent.add_row(line)
         delays = self._delays()["announced_over_sqs"]
-        foot = (
-            f"announced over SQS → readable: p50 {delays['p50']} s, p95 {delays['p95']} s ({delays['count']})"
-        )
-        return Group(head, recent, foot)
+        flow = " → ".join(f"{name} {at} s" for name, at in watch.order.items() if name != "health")
+        foot = "the driver is about to act in the tenant"
+        if delays["count"]:
+            p50, p95 = delays["p50"], delays["p95"]
+            foot = f"announced over SQS → readable: p50 {p50} s, p95 {p95} s ({delays['count']} objects)"
+        return Group(head, recent, f"first seen: {flow}", foot)
 
     def _delays(self) -> dict[str, Any]:
         """Compare when something could be seen at the provider with when a reader had it."""

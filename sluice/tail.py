@@ -26,12 +26,12 @@ def since_ms(text: str, now: int) -> int:
         WrongCallError: It is neither.
     """
     if match := re.fullmatch(r"(\d{1,9})([smhd])", text):
-        return now - int(match[1]) * _UNITS[match[2]] * 1000
+        return max(0, now - int(match[1]) * _UNITS[match[2]] * 1000)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise WrongCallError(f"--since {text!r} is no time: 15m, 2h, 1d or 2026-01-31T08:00:00Z") from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return max(0, int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000))
 
 
 def checked_topic(name: str, prefix: str) -> str:

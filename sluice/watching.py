@@ -11,6 +11,7 @@ from ingest.consuming import Follower, Incoming, Place
 from schemas.topics import TOPICS
 
 _RECENT = 8
+_WORDS = {"logons": "logon", "activities": "activity"}
 
 
 class Watch:
@@ -25,7 +26,8 @@ class Watch:
         self.outcomes: Counter[str] = Counter()
         self.arrived: dict[str, float] = {}
         self.recent: deque[str] = deque(maxlen=_RECENT)
-        self.order: list[str] = []
+        self.order: dict[str, float] = {}
+        self._began = time.time()
         self.done: list[dict[str, Any]] = []
 
     async def start(self) -> None:
@@ -46,8 +48,7 @@ class Watch:
             if record.value is None:
                 self.deleted[record.topic] += 1
                 continue
-            if not self.topics[record.topic]:
-                self.order.append(record.topic)
+            self.order.setdefault(record.topic, round(now - self._began, 1))
             self.topics[record.topic] += 1
             self._note(record.topic, orjson.loads(record.value), now)
 
@@ -70,8 +71,10 @@ class Watch:
             case "logons" | "activities":
                 self.arrived.setdefault(metadata["original_event_uid"], now)
                 who = (event.get("user") or (event.get("actor") or {}).get("user") or {}).get("name", "")
-                self.recent.append(f"{topic[:-1] + ' ':<10} {metadata.get('event_code', '')} {who}")
+                self.recent.append(f"{_WORDS[topic]:<10} {metadata.get('event_code', '')} {who}")
             case "health":
+                state = event.get("message", "").rpartition(": ")[2]
+                self.order.setdefault(state, round(now - self._began, 1))
                 self.recent.append(f"health     {event.get('message', '')}")
             case _:
                 pass

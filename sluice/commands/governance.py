@@ -132,7 +132,8 @@ def _show(outcome: "Outcome", tell: Callable[[str], None], *, as_json: bool) -> 
     if as_json:
         emit(outcome._asdict())
         return
-    tell(f"{outcome.state}: {outcome.desc}{f' ({outcome.why})' if outcome.why else ''}")
+    said = outcome.why if outcome.steps else f"{outcome.desc}{f' ({outcome.why})' if outcome.why else ''}"
+    tell(f"{outcome.state}: {said}".removesuffix(": "))
     for step in outcome.steps:
         tell(f"  - {step}")
     if outcome.state in {"done", "failed", "unknown"}:
