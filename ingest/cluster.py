@@ -1,7 +1,6 @@
 """The Kafka cluster: how its clients connect, its topics made and checked."""
 
 import asyncio
-import random
 import struct
 import time
 from collections.abc import Coroutine, Iterable, Mapping
@@ -219,14 +218,17 @@ def _differences(wanted: Mapping[str, str], found: Mapping[str, str]) -> dict[st
     return odd
 
 
-def spread(candidates: Iterable[int], taken: Iterable[int]) -> int:
-    """Choose the partition for a new connector: one of those with the fewest so far."""
+def spread(name: str, candidates: Iterable[int], taken: Iterable[int]) -> int:
+    """Choose the partition for a new connector: one of those with the fewest so far, by its name.
+
+    Two who make the same connector at the same time choose the same.
+    """
     load = dict.fromkeys(candidates, 0)
     for partition in taken:
         if partition in load:
             load[partition] += 1
-    least = min(load.values())
-    return random.choice([p for p, n in load.items() if n == least])  # noqa: S311 spreading, not secrecy
+    least = [p for p, n in load.items() if n == min(load.values())]
+    return least[murmur2(name.encode()) % len(least)]
 
 
 def murmur2(data: bytes) -> int:

@@ -1,4 +1,4 @@
-"""The only place that touches aiokafka's consumers: reading to the true end, following, membership."""
+"""How the product reads Kafka: to the true end, following, membership in a group."""
 
 import asyncio
 import contextlib

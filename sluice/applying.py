@@ -77,7 +77,9 @@ def parse(
     for what, names in (("connector", [a.name for a in asked]), ("policy", [p.name for p in policies])):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"the {what} {', '.join(twice)} is there twice: keep one")
-    return sheet.model_copy(update={"connectors": tuple(asked)}), policies
+    if sheet.connectors:
+        sheet = sheet.model_copy(update={"connectors": tuple(asked)})
+    return sheet, policies
 
 
 async def plan(desk: Desk, sheet: Sheet, policies: list[Policy], *, prune: bool) -> Plan:
@@ -101,9 +103,11 @@ async def plan(desk: Desk, sheet: Sheet, policies: list[Policy], *, prune: bool)
         stored = have_policies.get(policy.name)
         verb = "create" if stored is None else "unchanged" if stored == policy.dump() else "change"
         made.changes.append(Change(verb, "policy", policy.name, policy=policy))
-    if prune:
+    # A section that the file does not have says nothing: only an empty one removes everything.
+    if prune and "connectors" in sheet.model_fields_set:
         gone = set(made.wishes) - {asked.name for asked in sheet.connectors}
         made.changes += [Change("remove", "connector", name) for name in sorted(gone)]
+    if prune and "policies" in sheet.model_fields_set:
         gone = set(have_policies) - {policy.name for policy in policies}
         made.changes += [Change("remove", "policy", name) for name in sorted(gone)]
     return made

@@ -184,7 +184,7 @@ def _wish(desk: Desk, asked: Asked, made: BaseModel, instance: Instance, wishes:
     plain, secret = split(made)
     if have is None:
         incarnation = uuid4().hex
-        partition = spread(range(desk.cluster.owners), [one.partition for one in wishes.values()])
+        partition = spread(asked.name, range(desk.cluster.owners), [one.partition for one in wishes.values()])
         have = Wish(
             name=asked.name, provider=asked.provider, tenant=desk.cluster.config.tenant,
             partition=partition, incarnation=incarnation, revision=0, generation=0,

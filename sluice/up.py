@@ -83,8 +83,11 @@ async def up(config: Config, folder: Path | None, stop: asyncio.Event) -> None:
         waiting = {asyncio.create_task(stop.wait())}
         if made.broker is not None:
             waiting.add(asyncio.create_task(made.broker.watch()))
-        done, rest = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in rest:
-            task.cancel()
+        try:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
         for task in done:
             task.result()

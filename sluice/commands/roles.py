@@ -95,6 +95,7 @@ def run(
     import asyncio
 
     from ingest.cluster import Cluster
+    from ingest.config import load
     from sluice.operate import settings
     from sluice.processes import TETHER, tether
     from sluice.roles import ROLES
@@ -102,6 +103,11 @@ def run(
 
     if unknown := sorted(set(roles) - set(ROLES)):
         raise WrongCallError(f"there is no role {', '.join(unknown)}; there are: {', '.join(ROLES)}")
+    named = load()
+    if named.kafka and not named.key.get_secret_value() and not named.key_file:
+        raise WrongCallError(
+            "set SLUICE_KEY or SLUICE_KEY_FILE, the same for every process: make a key with `sluice key new`"
+        )
     config = settings()
 
     async def work(stop: asyncio.Event) -> None:
