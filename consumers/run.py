@@ -116,7 +116,7 @@ class PartitionRun:
         self._log = structlog.get_logger(part=spec.group, partition=partition)
 
     def pause(self) -> None:
-        """Begin no transaction for now."""
+        """Begin no transaction until told to go on."""
         if self._committer is not None:
             self._committer.pause()
 
@@ -136,9 +136,10 @@ class PartitionRun:
         self._lanes = {topic: Lane(topic) for topic in self._spec.lanes}
         producer = Transactions(self._cluster, f"{self._spec.group}-{self.partition}")
         try:
+            # Asked before as well: a start fences, and a process that was frozen is not to fence the owner.
+            await self._check()
             await producer.start()
-            if not await self._membership.holds(self.partition):
-                raise BrokenError("another process owns it")
+            await self._check()
             await read_to_end(self._cluster, [Place(self._spec.state, self.partition)], self._take)
             await self._work(producer)
         except FencedError:
@@ -147,6 +148,10 @@ class PartitionRun:
         finally:
             await self._job.close()
             await producer.stop()
+
+    async def _check(self) -> None:
+        if not await self._membership.holds(self.partition):
+            raise BrokenError("another process owns it")
 
     def _take(self, record: Incoming) -> None:
         name = record.key.decode("utf-8", "replace")

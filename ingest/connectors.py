@@ -332,9 +332,15 @@ class Connector:
         while True:
             await self._services.clock.sleep(_STATUS_SECONDS)
             owner = self.owned()
-            windowed = {feed.name for feed in self.kind.feeds().values() if feed.late}
+            windowed = [feed.name for feed in self.kind.feeds().values() if feed.late]
+            if not all(name in self._listed and self._listed[name].is_set() for name in windowed):
+                continue
+            # By what is committed: after a crash a window begins there again.
+            cursors = owner.state.cursors
             floors = [
-                cursor.until or 0 for (feed, _), cursor in self._state.cursors.items() if feed in windowed
+                (cursors[name, axis].until or 0) if (name, axis) in cursors else 0
+                for name in windowed
+                for axis in self._axes.get(name, {})
             ]
             lates = [feed.late.total_seconds() for feed in self.kind.feeds().values() if feed.late]
             floor = min(floors) - int(max(lates, default=0) * 1000) if floors else None

@@ -30,7 +30,8 @@ _IDLE_CURSOR_MS = 60_000
 _BACKOFF = (1.0, 300.0)
 _REST = 600.0
 _AGAIN = timedelta(seconds=1)
-_MOST_DONE = 10_000
+_WELL = {"reading", "sleeping", "following"}
+_MOST_DONE = 1_000
 
 
 class Clock(Protocol):
@@ -224,8 +225,10 @@ class AxisFeed:
             await self.owner.report("gap", f"{self.feed.name}: {error}")
 
     def _set(self, state: str, why: str = "") -> None:
-        if (self.progress.state, self.progress.why) != (state, why):
-            self.progress.state, self.progress.why = state, why
+        before, self.progress.state = self.progress.state, state
+        was, self.progress.why = self.progress.why, why
+        # A poll that goes well is no news: its time is reported with the minute's status.
+        if why != was or (before != state and not {before, state} <= _WELL):
             self.owner.changed()
 
     # ---- reading
@@ -420,9 +423,10 @@ class AxisFeed:
         if prepared.duplicates:
             metrics.events_duplicate.labels(provider, feed).inc(prepared.duplicates)
         if prepared.times:
+            oldest, newest = min(prepared.times), max(prepared.times)
             delay = metrics.event_delay.labels(provider, feed)
-            for time in prepared.times:
+            for time in {oldest, newest}:
                 delay.observe(max(0.0, (now - time) / 1000))
-            self.progress.last_event = max(self.progress.last_event, *prepared.times)
+            self.progress.last_event = max(self.progress.last_event, newest)
         if prepared.topics:
             self.owner.changed()

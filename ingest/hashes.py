@@ -67,6 +67,12 @@ class HashSet:
             if len(self._new) > max(_NEW, len(self._sorted) >> 3):
                 self._merge()
 
+    def update(self, keys: Iterable[int]) -> None:
+        """Add many."""
+        self._new.update([key for key in keys if key not in self])
+        if len(self._new) > max(_NEW, len(self._sorted) >> 3):
+            self._merge()
+
     def _merge(self) -> None:
         if self._new:
             self._sorted = array("Q", sorted([*self._sorted, *self._new]))

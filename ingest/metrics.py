@@ -34,7 +34,13 @@ events_published = _counter("events_published", "Events committed.", "provider",
 events_duplicate = _counter("events_duplicate", "Events that were published before.", "provider", "feed")
 dead_letters = _counter("dead_letters", "Records that could not be used.", "provider", "feed", "reason")
 cursor_age = _gauge("cursor_age_seconds", "How far behind the slowest axis is.", "provider", "feed")
-event_delay = _histogram("event_delay_seconds", "From occurrence to commit.", _DELAY, "provider", "feed")
+event_delay = _histogram(
+    "event_delay_seconds",
+    "From occurrence to commit, of each page's oldest and newest.",
+    _DELAY,
+    "provider",
+    "feed",
+)
 last_success = _gauge(
     "last_success_timestamp_seconds", "When a feed last read to its end.", "provider", "feed"
 )

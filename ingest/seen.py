@@ -68,8 +68,7 @@ class SeenWindow:
             bucket, _, count = part.partition(":")
             end = start + int(count)
             into = self._buckets.setdefault(int(bucket), HashSet())
-            for key in hashes[start:end]:
-                into.add(key)
+            into.update(hashes[start:end])
             oldest = min(int(bucket), int(bucket) if oldest is None else oldest)
             start = end
         self._pages[number] = _PageMark(record.newest_time, record.expires, oldest or 0)

@@ -55,9 +55,10 @@ class Tenure:
         """
         producer = Transactions(self._services.cluster, f"owner-{self.partition}")
         try:
+            # Asked before as well: a start fences, and a process that was frozen is not to fence the owner.
+            await self._check()
             await producer.start()
-            if not await self._membership.holds(self.partition):
-                raise BrokenError("another process owns it")
+            await self._check()
             await self._run(producer)
         except FencedError:
             metrics.fenced.inc()
@@ -65,14 +66,17 @@ class Tenure:
         finally:
             await producer.stop()
 
+    async def _check(self, position: int = 0) -> None:
+        if not await self._membership.holds(self.partition, position):
+            raise BrokenError("another process owns it")
+
     async def _run(self, producer: Transactions) -> None:
         state = self._state = PartitionState(self.partition)
         places = await read_to_end(self._services.cluster, state.places(), state.take)
         if state.unreadable:
             raise Misconfigured(f"this release can't read all of the state: {state.unreadable}")
         state.settle()
-        if not await self._membership.holds(self.partition, state.inbox.offset):
-            raise BrokenError("another process owns it")
+        await self._check(state.inbox.offset)
         self._committer = committer = Committer(producer, self._cap)
         place = Place("connectors", self.partition)
         self._follower.follow(place, places.get(place, 0), self._wished)

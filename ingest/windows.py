@@ -48,9 +48,9 @@ def windows(feed: Feed, until: int | None, now: int) -> Iterator[Window]:
     never moves the end back.
     """
     since = floor(feed, until, now)
-    if until is not None:
-        # Had the clock been ahead, the last end lay in the future: what came since is read by today's clock.
-        since = min(since, now - millis(feed.late or timedelta()))
+    if until is not None and until > now:
+        # The clock was ahead: what showed since the last poll, a pause ago, is read by today's clock.
+        since = min(since, now - millis((feed.late or timedelta()) + (feed.every or timedelta())))
     end = max(now, until or 0)
     widest = max(millis(feed.widest) if feed.widest else end - since, 1)
     while True:

@@ -49,7 +49,10 @@ _SUBJECTS: Mapping[int, tuple[str, ...]] = {
 
 
 def _framed(parts: Iterable[str]) -> bytes:
-    return "".join([f"{len(part)}:{part}" for part in parts]).encode("utf-8", "surrogatepass")
+    framed = ""
+    for part in parts:
+        framed += f"{len(part)}:{part}"
+    return framed.encode("utf-8", "surrogatepass")
 
 
 def uid(*parts: str) -> str:
@@ -176,16 +179,9 @@ def event(
         metadata["labels"] = labels
     if product:
         metadata["product"] = product
-    made: Event = {
-        "class_uid": class_uid,
-        "category_uid": class_uid // 1000,
-        "activity_id": activity_id,
-        "type_uid": class_uid * 100 + activity_id,
-        "time": time,
-        "severity_id": severity_id,
-        "metadata": metadata,
-    }
-    made.update(present(**attributes))
+    made: Event = {"class_uid": class_uid, "category_uid": class_uid // 1000, "activity_id": activity_id}
+    made["type_uid"] = class_uid * 100 + activity_id
+    made.update(time=time, severity_id=severity_id, metadata=metadata, **present(**attributes))
     return made
 
 

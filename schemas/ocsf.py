@@ -45,7 +45,7 @@ Status = Literal[0, 1, 2, 99]
 Remedied = Literal[0, 1, 2, 3, 4, 5, 6, 99]
 
 
-class Base(TypedDict, total=False):
+class Essentials(TypedDict, total=False):
     """What every event may carry."""
 
     type_uid: Required[int]
@@ -70,7 +70,7 @@ class Base(TypedDict, total=False):
     unmapped: dict[str, Json]
 
 
-class Acted(Base, total=False):
+class Acted(Essentials, total=False):
     """An event that may name who did it, and by which call."""
 
     actor: Actor
@@ -213,7 +213,7 @@ class WebResourcesActivity(Called, total=False):
 
 
 @closed
-class ApiActivity(Base, total=False):
+class ApiActivity(Essentials, total=False):
     """API Activity: 1 create, 2 read, 3 update, 4 delete, 99 other; the class of what has none of its own."""
 
     class_uid: Required[Literal[6003]]
@@ -230,7 +230,7 @@ class ApiActivity(Base, total=False):
 
 
 @closed
-class FileHosting(Base, total=False):
+class FileHosting(Essentials, total=False):
     """File Hosting Activity: 1 upload … 17 access check; 12 share, 13 unshare: readers in ``access_list``."""
 
     class_uid: Required[Literal[6006]]

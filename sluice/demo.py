@@ -157,7 +157,7 @@ class Show:
     def _asked(self, tenant: AwsTenant) -> list[tuple[str, dict[str, Any]]]:
         management, member = self._truth.accounts
 
-        def common(account: Account) -> dict[str, Any]:
+        def shared(account: Account) -> dict[str, Any]:
             return {
                 "regions": [account.region], "queue_url": account.queue_url,
                 "quarantine_bucket": account.buckets.quarantine,
@@ -166,12 +166,12 @@ class Show:
             }  # fmt: skip
 
         by_role = {
-            **common(management), "role_arn": management.role_arn, "external_id": management.external_id,
+            **shared(management), "role_arn": management.role_arn, "external_id": management.external_id,
             "access_key_id": self._truth.collector["aws_access_key_id"],
             "secret_access_key": self._truth.collector["aws_secret_access_key"],
         }  # fmt: skip
         by_key = {
-            **common(member), "access_key_id": member.key_pair["aws_access_key_id"],
+            **shared(member), "access_key_id": member.key_pair["aws_access_key_id"],
             "secret_access_key": member.key_pair["aws_secret_access_key"],
         }  # fmt: skip
         return [("aws-production", by_role), ("aws-research", by_key)]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -84,6 +85,7 @@ async def run(
         Misconfigured: Topics are missing.
         UnreadableError: Kafka does not answer.
     """
+    _settle_memory()
     async with AsyncExitStack() as stack:
         common = await stack.enter_async_context(shared(config, cluster))
         owners = [await _start(role, common, stack) for role in roles]
@@ -106,6 +108,16 @@ async def run(
             for task in tasks:
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await task
+
+
+def _settle_memory() -> None:
+    """Keep the collector from walking what never goes away: types, SDKs' models, pages in flight.
+
+    A seventh of the CPU of an event went into it.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
 
 
 def _waiting(owners: Sequence[Ownership]) -> str:

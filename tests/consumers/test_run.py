@@ -130,7 +130,7 @@ def wanted(count: int, topic: str = "scan-live", start: int = 0, pad: int = 0) -
 
 async def findings(cluster: Cluster) -> list[str]:
     """Read the results."""
-    return [one.value().decode() for one in await read(cluster, "findings")]
+    return [(one.value() or b"").decode() for one in await read(cluster, "findings")]
 
 
 async def found(cluster: Cluster, count: int) -> None:
@@ -188,7 +188,7 @@ async def test_an_end_with_holes(cluster: Cluster, crash: bool) -> None:
 
 
 async def test_holes_read_back_in_pieces(cluster: Cluster) -> None:
-    """Large records come back in several fetches; a late one that is done lets none before it be passed over."""
+    """Large records come back in several fetches; a late one that is done passes over none before it."""
     for each in wanted(12, pad=900_000):
         await store(cluster, each)
     bench = Bench()

@@ -84,7 +84,9 @@ def listed(record: Json, instance: Instance) -> Iterable[Mapped]:
     del instance
     yield event(
         5023, 2, record.get("time", 1_700_000_000_000), log_name="files", source_id=record["id"],
-        resources=[{"uid": record["id"], "name": record["id"], "type": "file", "data": {"s": record["state"]}}],
+        resources=[
+            {"uid": record["id"], "name": record["id"], "type": "file", "data": {"s": record["state"]}}
+        ],
     )  # fmt: skip
     yield Ref("file", record["id"], record["state"])
 
@@ -165,7 +167,7 @@ class Callback(Subscription["Registering"]):
         p.world.calls.append("remove")
         p.world.registered.pop(it.id, None)
 
-    async def listed(self, p: "Registering") -> AsyncIterator[Registered]:  # type: ignore[override]
+    async def listed(self, p: "Registering") -> AsyncIterator[Registered]:
         """List them."""
         for one in list(p.world.registered):
             yield Registered(one)
@@ -212,8 +214,7 @@ class Bench:
 
     async def wish(self, name: str, **more: Any) -> Wish:
         """Ask for a connector."""
-        made = Wish(name=name, provider=more.pop("provider", "plain"), incarnation=more.pop("incarnation", "1"),
-                    partition=more.pop("partition", 0), **more)  # fmt: skip
+        made = Wish(**{"provider": "plain", "incarnation": "1", "partition": 0, "name": name, **more})
         async with Sender(self.cluster, "test") as sender:
             await sender.write([Outgoing("connectors", made.partition, name.encode(), made.dump())])
         return made

@@ -14,7 +14,6 @@ WRONG = {
     "SLUICE_PREFIX": f"{CANARY}/with a slash",
     "SLUICE_TENANT": "x" * 101,
     "SLUICE_METRICS_PORT": "65536",
-    "SLUICE_RECEIVE_PORT": "-1",
     "SLUICE_SESSION_SECONDS": "0.1",
     "SLUICE_IN_FLIGHT_BYTES": "1000",
     "SLUICE_SCANNERS": CANARY,
@@ -93,5 +92,5 @@ def test_defaults_need_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     config = load()
     assert config == Config()
     assert config.partitions == 64
-    assert {config.metrics_host, config.receive_host} == {"127.0.0.1"}
+    assert config.metrics_host == "127.0.0.1"
     assert config.tls is None

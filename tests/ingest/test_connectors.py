@@ -75,7 +75,7 @@ async def test_a_bad_record_costs_itself_alone(bench: Any, world: Any, read: Any
 
 
 async def test_an_inventory_follows_what_is_there(bench: Any, world: Any, read: Any) -> None:
-    """A file that is new, changed, shared and unshared is published each time; one that is gone is deleted."""
+    """A file that is new, changed, shared and unshared is published each time; a gone one is deleted."""
     world.files = {f"f{n}": "a" for n in range(5)}
     await bench.wish("files")
 
@@ -89,7 +89,7 @@ async def test_an_inventory_follows_what_is_there(bench: Any, world: Any, read: 
         await until(lambda: table({f"f{n}": "a" for n in range(5)}))
         for state in ("shared", "a", "shared"):
             world.files["f1"] = state
-            await until(lambda state=state: table({f"f{n}": "a" for n in range(5)} | {"f1": state}))
+            await until(lambda state=state: table({f"f{n}": "a" for n in range(5)} | {"f1": state}))  # type: ignore[misc]
         del world.files["f4"]
         await until(lambda: table({"f0": "a", "f1": "shared", "f2": "a", "f3": "a"}))
     published = len(await read("files"))

@@ -76,7 +76,9 @@ def test_a_damaged_secret_does_not_open(place: int, change: int) -> None:
     assert CANARY not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", ".", "x", CANARY, f"{CANARY}.abc", "é.é", "{name}.", "{name}.AA", "{name}.%%"])
+@pytest.mark.parametrize(
+    "text", ["", ".", "x", CANARY, f"{CANARY}.abc", "é.é", "{name}.", "{name}.AA", "{name}.%%"]
+)
 def test_what_was_never_sealed_does_not_open(text: str) -> None:
     """Plain text where a sealed one should be is refused and not repeated in the error."""
     ring = Keyring([ONE])

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ingest.apis import Json
 from ingest.cluster import Cluster
 from ingest.config import Config
 from ingest.consuming import Incoming
@@ -22,7 +23,7 @@ from ingest.feeds import AxisFeed, Owner
 from ingest.mapping import Preparation
 from ingest.producing import BrokenError, Outgoing
 from ingest.publish import Bytes, Committer, StoppedError
-from ingest.reads import At, Axis, Feed, Gone, Instance, Json, Mapped, Nudge, Page
+from ingest.reads import At, Axis, Feed, Gone, Instance, Mapped, Nudge, Page
 from ingest.state import PartitionState
 from schemas.control import Cursor, Wish
 from schemas.events import Origin, event
@@ -99,8 +100,10 @@ class Core:
 
 
 @asynccontextmanager
-async def core(kafka: Kafka, clock: Clock | None = None) -> AsyncIterator[Core]:
-    """Take over: read the state back from Kafka, and commit to it."""
+async def core(
+    kafka: Kafka, clock: Clock | None = None, buckets: Sequence[str] = ("",)
+) -> AsyncIterator[Core]:
+    """Take over: read the state back from Kafka, and commit to it; `buckets` are the axes of full reads."""
     clock = clock or Clock()
     wish = Wish(name="c", provider="toy", partition=0, incarnation="1")
     state = PartitionState(0)
@@ -122,6 +125,7 @@ async def core(kafka: Kafka, clock: Clock | None = None) -> AsyncIterator[Core]:
         made.reports.append((what, why))
 
     made.owner.report = report
+    made.owner.full_reads = lambda: [(FILES.name, axis) for axis in buckets]
     task = asyncio.create_task(committer.run())
     try:
         yield made
@@ -149,9 +153,9 @@ def listed(record: Json, instance: Instance) -> Iterable[Mapped]:
     yield event(5023, 2, START, log_name="files", source_id=record, resources=[resource])
 
 
-def log_feed(**more: Any) -> Feed:
+def log_feed(every: timedelta = timedelta(hours=1), **more: Any) -> Feed:
     """Declare a feed of occurrences."""
-    return Feed("log", ("user_activity",), {"": acted}, timedelta(hours=1), **more)
+    return Feed("log", ("user_activity",), {"": acted}, every, **more)
 
 
 FILES = Feed("files", ("dlp_backlog",), {"": listed}, timedelta(hours=1))
@@ -430,9 +434,8 @@ async def test_a_cursor_that_is_always_lost_is_not_asked_for_without_end() -> No
         raise CursorLost("gone", cursor=1)
         yield Page([])
 
-    async with core(Kafka()) as life:
-        async with running(life, life.feed(log_feed(), read)):
-            await settle(300)
+    async with core(Kafka()) as life, running(life, life.feed(log_feed(), read)):
+        await settle(300)
     assert next(asked) <= 3
 
 
@@ -447,9 +450,8 @@ async def test_a_stream_that_ends_at_once_is_paced() -> None:
         yield Page([])
 
     stream = Feed("log", ("user_activity",), {"": acted}, None)
-    async with core(Kafka()) as life:
-        async with running(life, life.feed(stream, read)):
-            await settle(300)
+    async with core(Kafka()) as life, running(life, life.feed(stream, read)):
+        await settle(300)
     assert next(asked) <= 3
 
 
@@ -546,8 +548,8 @@ class Trail:
 
 
 LATE = 10 * MINUTE
-RECORD = st.tuples(st.integers(0, 120), st.integers(0, 10))
-"""Minutes of its time, and how much later it shows."""
+RECORD = st.tuples(st.integers(0, 120), st.integers(0, 7))
+"""Minutes of its time, and how much later it shows: what a clock is wrong by is taken off the lateness."""
 POLL = st.tuples(st.integers(1, 10), st.integers(-3, 3) | st.sampled_from([-60, 60]), st.booleans())
 """Minutes since the last poll, how wrong our clock is, and whether the process is a new one."""
 
@@ -558,6 +560,7 @@ POLL = st.tuples(st.integers(1, 10), st.integers(-3, 3) | st.sampled_from([-60, 
 )  # fmt: skip
 @settings(max_examples=30, deadline=None)
 @example([(5, 0), (20, 0)], [(1, 60, False), (9, 0, False), (9, 0, True)], [], set(), None)
+@example([(0, 2)], [(1, 60, False)], [], set(), None)
 @example([(30, 10), (30, 0), (30, 3)], [(10, 0, False)] * 6, [True] * 3, {2}, 3)
 def test_windows_lose_nothing_and_double_nothing(
     records: list[tuple[int, int]], polls: list[tuple[int, int, bool]], fails: list[bool],
@@ -571,6 +574,7 @@ def test_windows_lose_nothing_and_double_nothing(
             for n, (at, late) in enumerate(records)
         ], fails=fails)  # fmt: skip
         declared = log_feed(
+            timedelta(minutes=10),
             late=timedelta(milliseconds=LATE), lookback=timedelta(hours=3), newest_first=True,
             widest=timedelta(minutes=widest) if widest else None,
         )  # fmt: skip
@@ -663,13 +667,42 @@ async def test_what_another_full_read_has_not_come_to_is_not_deleted() -> None:
     """A file told of live in a bucket that was never listed survives the listing of another bucket."""
     kafka, clock = Kafka(), Clock()
     for restart in (False, True):
-        async with core(kafka, clock) as life:
+        async with core(kafka, clock, ["one", "other"]) as life:
             if not restart:
                 await life.feed(LIVE, reading(["other/x"], 1)).read_once()
             for _ in range(2):
                 clock.time += 1000
                 await life.feed(FILES, full("one/a"), "one").read_once()
     assert kafka.events("files") == ["other/x", "one/a"]
+    async with core(kafka, clock, ["one", "other"]) as life:
+        clock.time += 1000
+        for _ in range(2):
+            await life.feed(FILES, full("other/x"), "other").read_once()
+            await life.feed(FILES, full("one/a"), "one").read_once()
+    assert kafka.events("files") == ["other/x", "one/a"]
+
+
+async def test_what_came_and_went_unseen_is_deleted_once_all_was_read() -> None:
+    """A file told of live and silently gone before any listing leaves with the last listing, once."""
+    kafka, clock = Kafka(), Clock()
+    async with core(kafka, clock) as life:
+        await life.feed(LIVE, reading(["a", "ghost"], 1)).read_once()
+        for _ in range(3):
+            clock.time += 1000
+            await life.feed(FILES, full("a")).read_once()
+    assert kafka.events("files") == ["a", "ghost", "-ghost"]
+
+
+async def test_what_is_not_known_to_be_read_holds_everything_back() -> None:
+    """Before all axes are listed nothing is taken for gone."""
+    kafka, clock = Kafka(), Clock()
+    async with core(kafka, clock) as life:
+        life.owner.full_reads = lambda: None
+        await life.feed(LIVE, reading(["x"], 1)).read_once()
+        for _ in range(2):
+            clock.time += 1000
+            await life.feed(FILES, full("a")).read_once()
+    assert kafka.events("files") == ["x", "a"]
 
 
 async def test_an_axis_that_is_no_more_leaves_no_cursor() -> None:
@@ -692,7 +725,9 @@ async def test_cancelled_while_it_finishes_deletes_nothing() -> None:
         for stop in range(1, 9):
             commits = kafka.commits
             task = asyncio.create_task(life.feed(FILES, full("a", "b", "c")).read_once())
-            while kafka.commits < commits + stop and not task.done():
+            for _ in range(1000):
+                if kafka.commits >= commits + stop or task.done():
+                    break
                 await asyncio.sleep(0)
             kafka.open.clear()
             await settle(5)

@@ -1,9 +1,8 @@
 """Millions of hashes behave as a set and a dict would."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-import pytest
 
 from ingest.hashes import HashMap, HashSet, from_hex, pack, unpack
 

@@ -1,4 +1,4 @@
-"""The inbox on the real Kafka: deliveries, nudges and redrives, worked off once whatever happens to the group."""
+"""The inbox on the real Kafka: deliveries, nudges and redrives, worked off once, in any case."""
 
 import base64
 import time
@@ -153,10 +153,10 @@ async def test_a_discarded_letter_is_gone(bench: Any, read: Any) -> None:
         b'{"v":1,"kind":"delivery","connector":"bad","hook":"__class__","body":""}',
         b'{"v":1,"kind":"nudge","connector":"bad","feed":"none","axis":"none"}',
         b'{"v":1,"kind":"redrive","connector":"bad","letter":{"id":1}}',
-        b'{"v":1,"kind":"redrive","connector":"bad","letter":{"v":1,"id":"a","source":"topic","connector":"bad",'
-        b'"reason":"r","topic":"nowhere","raw":"e30="}}',
-        b'{"v":1,"kind":"redrive","connector":"bad","letter":{"v":1,"id":"a","source":"record","connector":"bad",'
-        b'"reason":"r","feed":"log","raw":"{"}}',
+        (b'{"v":1,"kind":"redrive","connector":"bad","letter":{"v":1,"id":"a","source":"topic","connector":"bad",'
+        b'"reason":"r","topic":"nowhere","raw":"e30="}}'),
+        (b'{"v":1,"kind":"redrive","connector":"bad","letter":{"v":1,"id":"a","source":"record","connector":"bad",'
+        b'"reason":"r","feed":"log","raw":"{"}}'),
     ],
     ids=[
         "empty", "not-text", "newer", "kind", "not-base64", "not-json", "not-a-hook", "no-feed",

@@ -1,4 +1,4 @@
-"""What a reader of a compacted inventory sees is what the source holds, however reads, changes and crashes mix."""
+"""A reader of a compacted inventory sees what the source holds, however reads, changes and crashes mix."""
 
 from dataclasses import dataclass, field
 from itertools import count
@@ -8,11 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ingest.apis import Json
 from ingest.cluster import Cluster
 from ingest.config import Config
 from ingest.inventory import GONE, LIVE, Inventory, entity_hash, members
 from ingest.mapping import Preparation, Prepared, Source
-from ingest.reads import Gone, Instance, Json, Mapped
+from ingest.reads import Gone, Instance, Mapped
 from ingest.state import ConnectorState
 from schemas.control import Members, Wish
 from schemas.events import Origin, event

@@ -1,4 +1,4 @@
-"""Ownership on the real Kafka: partitions spread, move and come back; one that fails does not stop the others."""
+"""Ownership on the real Kafka: partitions spread and move; one that fails stops no other."""
 
 import asyncio
 import contextlib

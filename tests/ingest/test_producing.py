@@ -81,7 +81,7 @@ async def test_a_refused_record_takes_the_transaction_back(cluster: Cluster, rea
 
 
 async def test_what_follows_a_refused_batch_is_not_blamed(cluster: Cluster, read: Any) -> None:
-    """Of three batches of one partition the middle one is refused: it alone is named, and the producer goes on."""
+    """Of several batches of one partition only the refused one is named, and the producer goes on."""
     await limit(cluster, "logons", BATCH_BYTES + 50_000)
     batches = [out(os.urandom(n), "logons") for n in (400_000, BATCH_BYTES + 100_000, 400_000, 300_000)]
     producer = Transactions(cluster, "middle")
@@ -124,7 +124,7 @@ async def test_a_plain_send_names_the_refused(cluster: Cluster, read: Any) -> No
 
 
 async def test_a_successor_fences(cluster: Cluster, read: Any) -> None:
-    """Who starts with the same id takes over: the predecessor's next commit is refused, nothing of it is read."""
+    """Who starts with the same id takes over: the predecessor's next commit is refused and unread."""
     first, second = Transactions(cluster, "same"), Transactions(cluster, "same")
     await first.start()
     await first.commit([out(b"1")])
@@ -210,7 +210,8 @@ async def test_a_cancelled_commit_leaves_nothing_open(cluster: Cluster, read: An
     await producer.start()
     await producer.commit([out(b"0")])
     for number in range(10):
-        task = asyncio.create_task(producer.commit([out(os.urandom(200_000)) for _ in range(5)]))
+        records = [out(os.urandom(200_000)) for _ in range(5)]
+        task = asyncio.create_task(producer.commit(records))  # noqa: RUF006 awaited below
         for _ in range(number * 3):
             await asyncio.sleep(0)
         task.cancel()

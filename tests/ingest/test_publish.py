@@ -125,7 +125,9 @@ async def test_a_group_has_a_limit_in_bytes_and_large_units_go_alone() -> None:
     broker = Broker()
     broker.open.clear()
     async with running(broker) as committer:
-        small = [asyncio.create_task(committer.commit(Unit([record("s", MOST_BYTES // 3)]))) for _ in range(4)]
+        small = [
+            asyncio.create_task(committer.commit(Unit([record("s", MOST_BYTES // 3)]))) for _ in range(4)
+        ]
         large = asyncio.create_task(committer.commit(Unit([record("l")] * (MOST_RECORDS + 1))))
         await settle()
         broker.open.set()
@@ -198,22 +200,39 @@ async def test_a_letter_that_can_not_be_written_breaks_the_producer() -> None:
 
 
 async def test_a_batch_that_is_refused_though_none_of_its_records_is() -> None:
-    """A topic with a small limit refuses whole batches: that ends in an error, not in trying for ever."""
+    """A topic with a small limit refuses whole batches: smaller ones are tried, not the same for ever."""
 
     class Small(Broker):
+        """Takes so many records in a batch; told to narrow, the producer makes smaller ones."""
+
+        size, most = 100, 2
+
         async def commit(self, records: Sequence[Outgoing]) -> None:
-            self.tried += 1
-            assert self.tried < 50, "it tries for ever"
-            raise RefusedError(list(records), "TooLarge")
+            if self.size > self.most:
+                raise RefusedError(list(records), "TooLarge")
+            await super().commit(records)
 
         async def refuses(self, records: Sequence[Outgoing]) -> bool:
-            return len(records) > 1
+            return len(records) > self.most
 
-    committer = Committer(Small(), Bytes(100))  # type: ignore[arg-type]  # its interface
+        def narrow(self) -> None:
+            if self.size <= 1:
+                raise BrokenError("as small as they get")
+            self.size //= 4
+
+    small = Small()
+    async with running(small) as committer:
+        await committer.commit(Unit([record(str(n)) for n in range(9)], replace=dead))
+    assert [one.key for one in small.transactions[0]] == [str(n).encode() for n in range(9)]
+
+    never = Small()
+    never.most = 0
+    never.refuses = super(Small, never).refuses  # type: ignore[method-assign]  # one by one it takes them
+    committer = Committer(never, Bytes(100))  # type: ignore[arg-type]  # its interface
     task = asyncio.create_task(committer.run())
     with pytest.raises(StoppedError):
         await committer.commit(Unit([record("a"), record("b")], replace=dead))
-    with pytest.raises(BrokenError):
+    with pytest.raises(BrokenError, match="small"):
         await task
 
 

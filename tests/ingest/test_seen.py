@@ -22,7 +22,7 @@ def test_it_is_a_set_of_the_pages_it_keeps(pages: list[list[tuple[int, int]]], d
         assert all(window.has(key, time) for key, time in found)
         window.add(number, Seen.load(record.dump()))
         kept[number] = record, found
-        if kept and data.draw(st.booleans()):
+        if data.draw(st.booleans()) and kept:
             gone = data.draw(st.lists(st.sampled_from(sorted(kept)), unique=True))
             window.drop(gone)
             for one in gone:

@@ -12,7 +12,7 @@ from ingest.hashes import HashSet
 from ingest.inventory import LIVE, entity_hash, members
 from ingest.producing import Outgoing
 from ingest.state import INBOX, STATUS, PartitionState, key, parts_of
-from schemas.control import Cursor, InboxCursor, Registration, Status, Token, Wish
+from schemas.control import Cursor, InboxCursor, Record, Registration, Status, Token, Wish
 
 HOSTILE = st.text(max_size=12) | st.sampled_from(["", "/", "a/b", "%2F", "..", "@inbox", "\x00", " ", "ü/💥"])
 
@@ -87,8 +87,73 @@ def picture(state: PartitionState) -> dict[str, Any]:
     }  # fmt: skip
 
 
-OPS = st.sampled_from(["cursor", "uncursor", "seen", "unseen", "token", "status", "register",
-                       "unregister", "live", "page", "inbox"])  # fmt: skip
+class Owner:
+    """Writes all kinds of state as an owner does."""
+
+    def __init__(self) -> None:
+        self.state, self.topics = PartitionState(0), Topics()
+        self.mine = self.state.of(wish())
+        self.pages: list[int] = []
+        self.live = count()
+
+    def write(self, topic: str, raw: bytes, value: Record | None) -> None:
+        """Write one record."""
+        self.topics.write([self.state.record(topic, self.mine, raw, value)])
+
+    def cursor(self, step: int, n: int) -> None:
+        """Move a cursor."""
+        self.write("cursors", key("c", f"f{n}", "a/x"), Cursor(incarnation="1", position=step))
+
+    def retired(self, _: int, n: int) -> None:
+        """End an axis."""
+        self.write("cursors", key("c", f"f{n}", "a/x"), None)
+
+    def seen(self, step: int, _: int) -> None:
+        """Publish two occurrences."""
+        number, record = self.mine.seen.page([(step % 30, 0), (step % 30 + 1, 700_000)], "1", step)
+        self.mine.seen.add(number, record)
+        self.pages.append(number)
+        self.write("seen", key("c", str(number)), record)
+
+    def expired(self, _: int, __: int) -> None:
+        """Forget the oldest page."""
+        if self.pages:
+            self.write("seen", key("c", str(self.pages.pop(0))), None)
+
+    def token(self, step: int, _: int) -> None:
+        """Renew a token."""
+        self.write("credentials", key("c"), Token(incarnation="1", generation=step, sealed=""))
+
+    def status(self, _: int, n: int) -> None:
+        """Report."""
+        self.write("cursors", key("c", STATUS), Status(connector="c", state=f"s{n}", incarnation="1"))
+
+    def registered(self, step: int, n: int) -> None:
+        """Register."""
+        made = Registration(incarnation="1", kind="K", axis=f"{n}", id=str(step))
+        self.write("subscriptions", key("c", "K", f"{n}"), made)
+
+    def unregistered(self, _: int, n: int) -> None:
+        """Take a registration away."""
+        self.write("subscriptions", key("c", "K", f"{n}"), None)
+
+    def changed(self, step: int, n: int) -> None:
+        """Change a file, live."""
+        page = members("1", 0, "files", [("abcd"[n], step + 1)], step, live=True)
+        self.write("members", key("c", LIVE, "files", "0", str(next(self.live))), page)
+
+    def listed(self, step: int, n: int) -> None:
+        """Write a page of a full read."""
+        page = members("1", 1, "files", [("abcd"[n], step + 1)], step, live=False)
+        self.write("members", key("c", "f", "", "1", str(n)), page)
+
+    def delivered(self, step: int, _: int) -> None:
+        """Move on in the inbox."""
+        self.topics.write([Outgoing("cursors", 0, key(INBOX, "0"), InboxCursor(offset=step).dump())])
+
+
+OPS = st.sampled_from(["cursor", "retired", "seen", "expired", "token", "status", "registered",
+                       "unregistered", "changed", "listed", "delivered"])  # fmt: skip
 
 
 @given(st.lists(st.tuples(OPS, st.integers(0, 3)), max_size=40), st.integers(0, 40), st.booleans())
@@ -97,52 +162,16 @@ def test_any_compaction_gives_the_same_state(
     ops: list[tuple[str, int]], dirty: int, tombstones: bool
 ) -> None:
     """What the broker has cleaned away was of no consequence."""
-    topics, live = Topics(), PartitionState(0)
-    mine = live.of(wish())
-    pages, numbers = list[int](), count()
+    owner = Owner()
     for step, (op, n) in enumerate(ops):
-        raw, value, topic = b"", None, "cursors"
-        match op:
-            case "cursor":
-                raw, value = key("c", f"f{n}", "a/x"), Cursor(incarnation="1", position=step)
-            case "uncursor":
-                raw = key("c", f"f{n}", "a/x")
-            case "seen":
-                number, record = mine.seen.page([(step % 30, 0), (step % 30 + 1, 700_000)], "1", step)
-                mine.seen.add(number, record)
-                pages.append(number)
-                topic, raw, value = "seen", key("c", str(number)), record
-            case "unseen" if pages:
-                topic, raw = "seen", key("c", str(pages.pop(0)))
-            case "token":
-                topic, raw, value = "credentials", key("c"), Token(incarnation="1", generation=step, sealed="")
-            case "status":
-                raw, value = key("c", STATUS), Status(connector="c", state=f"s{n}", incarnation="1")
-            case "register":
-                registration = Registration(incarnation="1", kind="K", axis=f"{n}", id=str(step))
-                topic, raw, value = "subscriptions", key("c", "K", f"{n}"), registration
-            case "unregister":
-                topic, raw = "subscriptions", key("c", "K", f"{n}")
-            case "live":
-                number = next(numbers)
-                topic, raw = "members", key("c", LIVE, "files", "0", str(number))
-                value = members("1", 0, "files", [("abcd"[n], step + 1)], step, live=True)
-            case "page":
-                topic, raw = "members", key("c", "f", "", "1", str(n))
-                value = members("1", 1, "files", [("abcd"[n], step + 1)], step, live=False)
-            case "inbox":
-                topics.write([Outgoing("cursors", 0, key(INBOX, "0"), InboxCursor(offset=step).dump())])
-                continue
-            case _:
-                continue
-        topics.write([live.record(topic, mine, raw, value)])
-    whole = read(topics.log)
+        getattr(owner, op)(step, n)
+    whole = read(owner.topics.log)
     assert whole.unreadable == ""
-    cleaned = read(topics.compact(dirty, tombstones=tombstones))
+    cleaned = read(owner.topics.compact(dirty, tombstones=tombstones))
     assert picture(cleaned) | {"seen": 0} == picture(whole) | {"seen": 0}
     # What a dropped page held may linger in memory until a restart; nothing kept is ever forgotten.
     assert picture(cleaned)["seen"] <= picture(whole)["seen"]
-    assert picture(whole)["keys"] == mine.keys
+    assert picture(whole)["keys"] == owner.mine.keys
 
 
 def test_an_earlier_incarnation_is_laid_aside() -> None:

@@ -1,6 +1,7 @@
 """Windows leave no gap, overlap by the lateness, respect the widest and never move back."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -28,7 +29,7 @@ def test_windows_cover_without_gaps(late: int, widest: int | None, until: int | 
     assert made
     assert made[0].since <= (NOW - 5_000 if done is None else done - late)
     assert made[-1].until >= NOW
-    assert all(before.until == after.since for before, after in zip(made, made[1:], strict=False))
+    assert all(before.until == after.since for before, after in pairwise(made))
     assert all(one.since <= one.until for one in made)
     if done is not None:
         assert made[-1].until == max(done, NOW)

@@ -7,6 +7,7 @@ import sys
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -61,9 +62,11 @@ class Fleet:
         self.alive.remove(one)
 
     def finish(self) -> int:
-        """End the log where it is now, and tell its length."""
-        length = int((time.time() - self.began) * RATE)
-        self._end.write_text(str(length))
+        """End the log a second from now, so that nobody has read beyond it, and tell its length."""
+        length = int((time.time() + 1.0 - self.began) * RATE)
+        written = self._end.with_suffix(".new")
+        written.write_text(str(length))
+        written.rename(self._end)
         return length
 
     async def close(self) -> None:
@@ -78,9 +81,7 @@ class Fleet:
 @pytest_asyncio.fixture(loop_scope="session")
 async def fleet(kafka: Broker, topic_prefix: str, tmp_path: Path) -> AsyncIterator[Fleet]:
     """Give a fleet of none, and a connector in each partition."""
-    cluster = await topics(
-        kafka.bootstrap, topic_prefix, partitions=CONNECTORS, session_seconds=SESSION
-    )
+    cluster = await topics(kafka.bootstrap, topic_prefix, partitions=CONNECTORS, session_seconds=SESSION)
     for number in range(CONNECTORS):
         wish = Wish(name=f"c{number}", provider="clockwork", incarnation="1", partition=number)
         await store(cluster, Outgoing("connectors", number, wish.name.encode(), wish.dump()))
@@ -115,7 +116,7 @@ class Gaps:
             mark = f'"c{number}-'.encode()
             pairs = zip(list(self._watch.times), list(self._watch.values), strict=False)
             moments = [since, *(at for at, value in pairs if since <= at <= end and mark in value), end]
-            worst = max(worst, *(b - a for a, b in zip(moments, moments[1:], strict=False)))
+            worst = max(worst, *(b - a for a, b in pairwise(moments)))
         return worst
 
     async def flowing(self, seconds: float = 20.0) -> float:
@@ -163,7 +164,8 @@ async def test_ten_cycles_of_joins_leaves_and_kills(fleet: Fleet) -> None:
     print("longest silence of a connector, by cycle:", figures)  # noqa: T201 the figure is wanted
 
     assert max(figures["leave"]) < SESSION + 1
-    assert max(figures["kill"]) < SESSION + 3
+    # A kill may fall into the rebalance of the join before it: two in a row.
+    assert max(figures["kill"]) < 2 * SESSION + 3
     assert max(figures["freeze"]) < SESSION + 5
 
 

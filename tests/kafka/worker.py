@@ -58,10 +58,8 @@ class Clockwork(Provider[Settings]):
 
 
 def _length() -> int:
-    try:
-        return int(END.read_text())
-    except (OSError, ValueError):
-        return int((time.time() - BEGAN) * RATE)
+    length = int((time.time() - BEGAN) * RATE)
+    return min(length, int(END.read_text())) if END.exists() else length
 
 
 class Doors:
@@ -73,8 +71,9 @@ class Doors:
         return Clockwork
 
     @asynccontextmanager
-    async def open(self, wish: Wish) -> AsyncIterator[Link]:
+    async def open(self, wish: Wish, **more: Any) -> AsyncIterator[Link]:
         """Connect at once."""
+        del more
         instance = Instance(wish.name)
         yield Link(Clockwork(Settings(), None, instance), instance)  # type: ignore[arg-type]
 

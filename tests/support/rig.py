@@ -1,4 +1,4 @@
-"""What the scenarios on a real Kafka share: an independent reader, topics of a test's own, bounded waiting."""
+"""What the scenarios on a real Kafka share: a judge, topics of a test's own, bounded waiting."""
 
 import asyncio
 import base64
@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -85,6 +86,7 @@ def _reader(cluster: Cluster) -> Consumer:
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 20,
             "reconnect.backoff.max.ms": 100,
+            "log_level": 0,
         }
     )
 
@@ -101,7 +103,7 @@ def whole(cluster: Cluster, topic: str) -> list[Message]:
         assert message is not None, "the judge waits for the end of the topic"
         if message.error() is None:
             found.append(message)
-        elif message.error().code() == -191:  # _PARTITION_EOF
+        elif (error := message.error()) is not None and error.code() == -191:  # _PARTITION_EOF
             open_parts.discard(message.partition())
     consumer.close()
     return found
@@ -114,12 +116,13 @@ async def read(cluster: Cluster, topic: str) -> list[Message]:
 
 def ids(messages: list[Message]) -> list[str]:
     """Name what was published, in the order of each partition; deletions are left out."""
-    return [orjson.loads(one.value())["metadata"]["original_event_uid"] for one in messages if one.value()]
+    values = [one.value() for one in messages]
+    return [orjson.loads(value)["metadata"]["original_event_uid"] for value in values if value]
 
 
 def latest(messages: list[Message]) -> dict[str, Any]:
     """Read a compacted topic as a table: key to the latest value, without what was deleted."""
-    table = {one.key().decode(): one.value() for one in messages}
+    table = {(one.key() or b"").decode(): one.value() for one in messages}
     return {key: orjson.loads(value) for key, value in table.items() if value}
 
 
@@ -149,13 +152,13 @@ class Watch:
         consumer.assign([TopicPartition(name, number, 0) for number in range(count)])
         while not self._stop.is_set():
             message = consumer.poll(0.05)
-            if message is None or message.error() is not None or message.value() is None:
-                continue
-            self.times.append(time.monotonic())
-            self.values.append(message.value())
+            value = None if message is None or message.error() is not None else message.value()
+            if value is not None:
+                self.times.append(time.monotonic())
+                self.values.append(value)
         consumer.close()
 
     def longest_stall(self, since: float, until_: float) -> float:
         """Tell the longest time without a new record between two moments, in seconds."""
         moments = [since, *(at for at in list(self.times) if since <= at <= until_), until_]
-        return max(b - a for a, b in zip(moments, moments[1:], strict=False))
+        return max(b - a for a, b in pairwise(moments))

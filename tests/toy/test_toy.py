@@ -9,16 +9,16 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from toy.clock import TestClock
+from toy.provider import Hooks, Suspend, Toy, ToySettings
+from toy.tenant import SECRET, Tenant, running, serving
 
-from ingest.errors import CursorLost, Misconfigured, Missing, NotAllowed, Refused, Retry, SourceError
+from ingest.errors import Changed, CursorLost, Misconfigured, Missing, NotAllowed, Refused, Retry, SourceError
 from ingest.http import Client
 from ingest.pace import Pace
 from ingest.provider import At, Axis, Delivery, Instance, Json, Page, Pushed, Ref, Registered, Wanted
 from schemas.events import Origin, stamp
 from schemas.validation import validate
-from toy.clock import TestClock
-from toy.provider import Hooks, Suspend, Toy, ToySettings
-from toy.tenant import SECRET, Tenant, running, serving
 
 
 @asynccontextmanager
@@ -170,3 +170,21 @@ async def test_suspending_and_back() -> None:
             await clock.drive(action.do(provider, admin, action.plan(before, None)[0]))
         with pytest.raises(Missing):
             await clock.drive(action.look(provider, Ref("user", "nobody"), None))
+
+
+async def test_a_file_is_read_in_the_version_asked_for() -> None:
+    """A file's bytes come with their version; one that was replaced is another by now."""
+    tenant = Tenant()
+    name = tenant.add_file("plan.txt", b"the plan")
+    asked = Ref("file", name, tenant.files[name]["version"])
+    async with toy(tenant) as (provider, clock):
+
+        async def read() -> bytes:
+            async with provider.content(asked) as content:
+                assert content.version == asked.version
+                return b"".join([chunk async for chunk in content.chunks])
+
+        assert await clock.drive(read()) == b"the plan"
+        tenant.add_file("plan.txt", b"another plan")
+        with pytest.raises(Changed):
+            await clock.drive(read())

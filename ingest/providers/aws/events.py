@@ -8,6 +8,8 @@ user guide, "CloudTrail record contents", "CloudTrail userIdentity element", "AW
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+import orjson
+
 from ingest.provider import BadRecord, Event, Instance, Json
 from ingest.providers.aws.calls import Attributes, classified
 from schemas.events import endpoint, event, millis, present
@@ -24,6 +26,8 @@ _NESTED = (dict, list)
 _SECRETS = ("password", "secret", "token", "privatekey", "passphrase", "credentialblob")
 _millis = lru_cache(maxsize=4096)(millis)
 """Whole seconds, and many records in each; sessions repeat the moment they began."""
+_ACTORS: dict[bytes, Attributes] = {}
+_MOST_ACTORS = 8192
 _TYPES = {"IAMUser": 1, "Root": 2, "AWSService": 4}
 
 
@@ -40,7 +44,7 @@ def trail_record(record: Json, instance: Instance) -> Iterable[Event]:
     except (KeyError, TypeError, ValueError) as error:
         raise BadRecord(f"not a CloudTrail record: eventID, eventTime or eventName ({error!r})") from error
     source = record.get("eventSource") or "unknown"
-    actor = actor_of(record.get("userIdentity") or {})
+    actor = _actor(record.get("userIdentity") or {})
     class_uid, activity, about = classified(record, source, name, actor)
     failure, why = record.get("errorCode"), record.get("errorMessage")
     failed = bool(failure) or (class_uid == 3002 and (bool(why) or _outcome(record, name) == "Failure"))
@@ -62,6 +66,17 @@ def trail_record(record: Json, instance: Instance) -> Iterable[Event]:
         unmapped=_rest(record),
         **about,
     )  # fmt: skip
+
+
+def _actor(identity: Json) -> Attributes:
+    """Give the actor of an identity, made once for the many records of a session; not to be changed."""
+    key = orjson.dumps(identity)
+    made = _ACTORS.get(key)
+    if made is None:
+        if len(_ACTORS) >= _MOST_ACTORS:
+            _ACTORS.clear()
+        made = _ACTORS[key] = actor_of(identity)
+    return made
 
 
 def actor_of(identity: Json) -> Attributes:

@@ -17,8 +17,8 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.loaders import Loader, create_loader
 from pydantic import Field, SecretStr, model_validator
 
-from ingest import provider
 from ingest.provider import Http, Json, Misconfigured, NotAllowed, Retry, SignInAgain
+from ingest.provider import Settings as ProviderSettings
 
 SESSION = "sluice"
 """The name of our role sessions: part of the ARN by which our own actions are recognised."""
@@ -30,7 +30,7 @@ IDLE = 32
 Region = Annotated[str, Field(pattern=r"^[a-z]{2,4}(-[a-z]+)+-\d+$")]
 
 
-class Settings(provider.Settings, frozen=True):
+class Settings(ProviderSettings, frozen=True):
     """How to reach an AWS account or organization.
 
     Either `role_arn` (recommended; assumed with the access key if one is given, else with what AWS gives
@@ -265,13 +265,13 @@ class Sessions:
             inject_host_prefix=url is None,
             s3={"addressing_style": "path"} if url else None,
         )
-        session = self._base() if (service, account) == ("sts", "base") else self._session(account)
+        session = self._principal() if (service, account) == ("sts", "base") else self._session(account)
         made: AbstractAsyncContextManager[Json] = session.create_client(
             service, region_name=region, endpoint_url=url, config=config
         )
         return made
 
-    def _base(self) -> AioSession:
+    def _principal(self) -> AioSession:
         """Our own principal, the one that assumes roles."""
         if "base" not in self._sessions:
             s = self.settings
@@ -282,7 +282,7 @@ class Sessions:
 
     def _session(self, account: str) -> AioSession:
         if not account and not self.settings.role_arn:
-            return self._base()
+            return self._principal()
         if account not in self._sessions:
             self._assumed[account] = Assumed(lambda: self._assume(account))
             self._sessions[account] = _session(self._assumed[account])

@@ -28,12 +28,15 @@ class Tenant:
     def __init__(self, clock: Callable[[], float] = time.time, page: int = 3, limit: int = 50) -> None:
         self.clock, self.page, self.limit, self.url = clock, page, limit, ""
         self.users: dict[str, Json] = {}
+        self.files: dict[str, Json] = {}
         self.stream: list[Json] = []
         self.trail: list[tuple[float, Json]] = []
         self.oldest = 0
         self.hooks: dict[str, Json] = {}
         self.tokens: dict[str, float] = {}
         self.refresh: set[str] = set()
+        self.used: dict[str, float] = {}
+        self.grace = 0.0
         self.codes: dict[str, tuple[str, str]] = {}
         self.lives = 3600.0
         self.calls: list[tuple[float, str]] = []
@@ -53,6 +56,15 @@ class Tenant:
         self.users[uid] = {
             "id": uid, "name": name, "email": mail, "status": "active", "admin": admin,
             "changed": self.moment(),
+        }  # fmt: skip
+        return uid
+
+    def add_file(self, name: str, content: bytes, *, public: bool = False) -> str:
+        """Put a file there, or its next version, and return the id."""
+        uid, version = f"f-{name}", f"v{next(self._numbers)}"
+        self.files[uid] = {
+            "id": uid, "name": name, "version": version, "public": public, "size": len(content),
+            "changed": self.moment(), "content": content,
         }  # fmt: skip
         return uid
 
@@ -114,6 +126,8 @@ class Tenant:
                 web.get("/users", self._users),
                 web.get("/users/{id}", self._user),
                 web.post("/users/{id}/{verb:suspend|activate}", self._change),
+                web.get("/files", self._files),
+                web.get("/files/{id}/content", self._content),
                 web.get("/hooks", self._hooks),
                 web.put("/hooks/{id}", self._register),
                 web.delete("/hooks/{id}", self._unregister),
@@ -199,8 +213,7 @@ class Tenant:
         match form.get("grant_type"):
             case "client_credentials":
                 return self._issue()
-            case "refresh_token" if form["refresh_token"] in self.refresh:
-                self.refresh.discard(form["refresh_token"])
+            case "refresh_token" if self._spent(form["refresh_token"]):
                 return self._issue(refresh=True)
             case "authorization_code":
                 redirect, challenge = self.codes.pop(form["code"], ("", ""))
@@ -211,6 +224,14 @@ class Tenant:
             case _:
                 pass
         return web.json_response({"error": "invalid_grant"}, status=400)
+
+    def _spent(self, token: str) -> bool:
+        """Use a refresh token up; within the grace a used one works again, as an answer may get lost."""
+        if token in self.refresh:
+            self.refresh.discard(token)
+            self.used[token] = self.clock()
+            return True
+        return token in self.used and self.clock() < self.used[token] + self.grace
 
     async def _me(self, request: web.Request) -> web.Response:
         return web.json_response({"id": "u-sluice", "account": "toy-1"})
@@ -236,6 +257,16 @@ class Tenant:
 
     async def _users(self, request: web.Request) -> web.Response:
         return web.json_response(self._paged(list(self.users.values()), request))
+
+    async def _files(self, request: web.Request) -> web.Response:
+        shown = [{name: one[name] for name in one if name != "content"} for one in self.files.values()]
+        return web.json_response(self._paged(shown, request))
+
+    async def _content(self, request: web.Request) -> web.Response:
+        file = self.files.get(request.match_info["id"])
+        if file is None:
+            return web.json_response({"error": {"reason": "notFound"}}, status=404)
+        return web.Response(body=file["content"], headers={"ETag": f'"{file["version"]}"'})
 
     def _paged(self, entries: list[Json], request: web.Request) -> Json:
         start = int(request.query.get("page", "p0")[1:])

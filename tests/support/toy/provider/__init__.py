@@ -1,6 +1,7 @@
 """Toy: the smallest provider that has everything: a cursor, a window, a snapshot, a webhook, an action."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -10,8 +11,10 @@ from pydantic import SecretStr
 from ingest.provider import (
     Api,
     At,
+    Changed,
     ClientCredentials,
     Consent,
+    Content,
     CursorLost,
     Delivery,
     Grant,
@@ -115,6 +118,7 @@ class Toy(Provider[ToySettings]):
     vendor = "Sluice"
     settings_type = ToySettings
     account_type = "Toy account"
+    has_content = True
     actions = (Suspend(),)
     subscriptions = (Hooks(),)
 
@@ -181,6 +185,26 @@ class Toy(Provider[ToySettings]):
             yield Page(reply["entries"], cursor=page, complete=page is None)
             if page is None:
                 return
+
+    @feed("dlp_backlog", to=events.file, every=timedelta(hours=12))
+    async def files(self, at: At) -> AsyncIterator[Page]:
+        """List all files and who can see them."""
+        page = at.cursor
+        while True:
+            reply = (await self.http.call("toy", "GET", "/files", params={"page": page})).json
+            page = reply.get("page")
+            yield Page(reply["entries"], cursor=page, complete=page is None)
+            if page is None:
+                return
+
+    @asynccontextmanager
+    async def content(self, file: Ref) -> AsyncIterator[Content]:
+        """Open a file; only the newest version can be had."""
+        async with self.http.stream("toy", "GET", f"/files/{file.id}/content") as content:
+            version = content.version.strip('"')
+            if file.version not in {"", version}:
+                raise Changed(f"{file.id} is {version} by now")
+            yield content._replace(version=version)
 
     @hook(
         Hmac(

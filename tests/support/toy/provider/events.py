@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ingest.provider import BadRecord, Event, Instance, Json, Mapped
+from ingest.provider import BadRecord, Event, Instance, Json, Mapped, Ref
 from schemas.events import event, millis, present
 
 _ACTIVITIES = {"login": (3002, 1), "logout": (3002, 2)}
@@ -55,6 +55,19 @@ def user(record: Json, instance: Instance) -> Iterable[Mapped]:
         user={**_user(record), "account": account},
     )
     yield made
+
+
+def file(record: Json, instance: Instance) -> Iterable[Mapped]:
+    """Map a file of the listing, and ask for its scan."""
+    del instance
+    exposure = "public" if record["public"] else "internal"
+    resource = {
+        "uid": record["id"], "name": record["name"], "type": "file", "version": record["version"],
+        "labels": [exposure], "data": {"exposure": exposure, "size": record["size"]},
+    }  # fmt: skip
+    changed = millis(record["changed"])
+    yield event(5023, 2, changed, log_name="files", source_id=record["id"], resources=[resource])
+    yield Ref("file", record["id"], record["version"])
 
 
 def _user(record: Json) -> Json:

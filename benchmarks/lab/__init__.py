@@ -1,0 +1,1 @@
+"""What the benchmarks on Kafka share: the machine, the records, the events made of them."""

@@ -1,0 +1,112 @@
+"""The conformance suite's cases, one a provider and feed, and its tenants, each started once."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import TypeAlias
+
+import pytest
+from reading import Connected, connected
+from tenants import SITES, START, Site
+
+from ingest.provider import Feed
+
+Open: TypeAlias = Callable[[str], Awaitable[Connected]]
+Case: TypeAlias = tuple[Connected, str]
+
+
+def feed_of(case: tuple[str, str]) -> Feed:
+    """Give what the feed of a case says of itself."""
+    name, feed = case
+    return SITES[name].kind.feeds()[feed]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Ask each judgement of each provider, of each of its feeds, of each fault its tenant can do."""
+
+    def ask(fixture: str, cases: list[tuple[str, str]]) -> None:
+        metafunc.parametrize(fixture, cases, ids=[" ".join(case) for case in cases], indirect=True)
+
+    cases = [(name, feed) for name, site in SITES.items() for feed in site.kind.feeds()]
+    if "reader" in metafunc.fixturenames:
+        ask("reader", cases)
+    if "ending" in metafunc.fixturenames:
+        ask("ending", [case for case in cases if feed_of(case).every])
+    if "windowed" in metafunc.fixturenames:
+        ask("windowed", [case for case in cases if feed_of(case).late is not None])
+    if "resumable" in metafunc.fixturenames:
+        ask("resumable", [case for case in cases if feed_of(case).late is None and feed_of(case).every])
+    if "faulty" in metafunc.fixturenames:
+        ask("faulty", [(name, fault) for name, site in SITES.items() for fault in site.faults])
+    if "site_type" in metafunc.fixturenames:
+        metafunc.parametrize("site_type", SITES.values(), ids=list(SITES))
+
+
+@pytest.fixture(scope="session")
+async def sites() -> AsyncIterator[Callable[[str], Awaitable[Site]]]:
+    """Start a provider's tenant when it is first asked for."""
+    running: dict[str, Site] = {}
+    async with AsyncExitStack() as stack:
+
+        async def started(name: str) -> Site:
+            if name not in running:
+                running[name] = await stack.enter_async_context(START[name]())
+            return running[name]
+
+        yield started
+
+
+@pytest.fixture(scope="session")
+async def opened(sites: Callable[[str], Awaitable[Site]]) -> AsyncIterator[Open]:
+    """Keep one undisturbed connection a provider, whose readings are remembered."""
+    held: dict[str, Connected] = {}
+    async with AsyncExitStack() as stack:
+
+        async def at(name: str) -> Connected:
+            if name not in held:
+                held[name] = await stack.enter_async_context(connected(await sites(name)))
+            return held[name]
+
+        yield at
+
+
+@pytest.fixture
+async def reader(request: pytest.FixtureRequest, opened: Open) -> Case:
+    """Give a connection and the name of the feed to judge."""
+    name, feed = request.param
+    return await opened(name), feed
+
+
+@pytest.fixture
+async def ending(request: pytest.FixtureRequest, opened: Open) -> Case:
+    """Give a feed that is no stream."""
+    name, feed = request.param
+    return await opened(name), feed
+
+
+@pytest.fixture
+async def windowed(request: pytest.FixtureRequest, opened: Open) -> Case:
+    """Give a feed that reads windows."""
+    name, feed = request.param
+    return await opened(name), feed
+
+
+@pytest.fixture
+async def resumable(request: pytest.FixtureRequest, opened: Open) -> Case:
+    """Give a feed that goes on at a cursor."""
+    name, feed = request.param
+    return await opened(name), feed
+
+
+Faulty: TypeAlias = tuple[Site, str, Connected]
+
+
+@pytest.fixture
+async def faulty(
+    request: pytest.FixtureRequest, sites: Callable[[str], Awaitable[Site]]
+) -> AsyncIterator[Faulty]:
+    """Give a connection of its own and a fault to order; all is well again afterwards."""
+    name, what = request.param
+    site = await sites(name)
+    async with connected(site, patience=0.15 if what == "time-out" else 60.0) as one:
+        yield site, what, one
+        await site.heal()
