@@ -66,7 +66,7 @@ def read_all(cluster: Cluster) -> Read:
             if message.error():
                 parts.discard(message.partition())
             elif message.value():
-                event = orjson.loads(message.value())
+                event = orjson.loads(bytes(message.value() or b""))
                 found.ids[f"{topic} {event['metadata']['uid']}"] += 1
                 events.append(event)
         consumer.close()

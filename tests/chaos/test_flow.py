@@ -36,7 +36,7 @@ QUARANTINE = Policy.model_validate(
 async def until(met: Callable[[], Awaitable[list[str]]], seconds: float) -> list[str]:
     """Wait until nothing is missing any more; return what still is."""
     end = time.monotonic() + seconds
-    while (missing := await met()) and time.monotonic() < end:
+    while (missing := await met()) and time.monotonic() < end:  # noqa: ASYNC110 other processes' work
         await asyncio.sleep(1.0)
     return missing
 

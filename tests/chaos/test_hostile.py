@@ -19,23 +19,23 @@ from schemas.topics import TOPICS
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(300)]
 
 
-def raw(cluster: Cluster, topic: str) -> list[tuple[bytes, bytes]]:
-    """Read a topic of any kind, keys and values as they are."""
+def raw(cluster: Cluster, topic: str) -> list[tuple[bytes, bytes, bytes]]:
+    """Read a topic of any kind: keys, values and headers as they are."""
     consumer = Consumer(
         {"bootstrap.servers": cluster.bootstrap, "group.id": "judge", "isolation.level": "read_committed",
          "enable.auto.commit": False, "enable.partition.eof": True, "fetch.wait.max.ms": 50}
     )  # fmt: skip
     parts = set(range(cluster.counts[topic]))
     consumer.assign([TopicPartition(cluster.name(topic), number, 0) for number in parts])
-    found: list[tuple[bytes, bytes]] = []
+    found: list[tuple[bytes, bytes, bytes]] = []
     while parts:
         message = consumer.poll(20.0)
         assert message is not None
         if message.error():
             parts.discard(message.partition())
         else:
-            headers = b"".join(name.encode() + value for name, value in message.headers() or [])
-            found.append((message.key() or b"", (message.value() or b"") + headers))
+            headers = repr(message.headers()).encode()
+            found.append((bytes(message.key() or b""), bytes(message.value() or b""), headers))
     consumer.close()
     return found
 
@@ -48,14 +48,14 @@ async def test_a_hostile_account_ends_in_statuses_and_dead_letters(whole: Any, t
 
     def scans() -> dict[str, Scan]:
         found = {}
-        for key, value in raw(cluster, "scans"):
+        for key, value, _ in raw(cluster, "scans"):
             name = key.decode("utf-8", "replace")
             if value and "arn:aws:s3:::" in name:
                 found[name.partition("arn:aws:s3:::")[2]] = Scan.load(value)
         return found
 
     def letters() -> list[DeadLetter]:
-        latest = dict(raw(cluster, "dead-letters"))
+        latest = {key: value for key, value, _ in raw(cluster, "dead-letters")}
         return [DeadLetter.load(value) for value in latest.values() if value]
 
     wanted = {
@@ -104,7 +104,7 @@ async def _no_secrets(whole: Any, account: Any) -> None:
     outputs: dict[str, bytes] = {}
     for topic in TOPICS:
         outputs[topic] = b"".join(
-            k + v for k, v in await asyncio.to_thread(raw, whole.machine.cluster, topic)
+            b"".join(parts) for parts in await asyncio.to_thread(raw, whole.machine.cluster, topic)
         )
     for path in whole.machine.broker.log.parent.glob("*.log"):
         outputs[path.name] = path.read_bytes()
