@@ -26,8 +26,8 @@ from ingest.cluster import Cluster
 from ingest.consuming import Follower, Incoming, Membership, Place, read_to_end
 from ingest.errors import Retry
 from ingest.log import redact
-from ingest.own import Ownership
-from ingest.producing import BrokenError, FencedError, Outgoing, Transactions
+from ingest.own import Ownership, check, fenced
+from ingest.producing import BrokenError, Outgoing, Transactions
 from ingest.publish import Bytes, Committer, StoppedError, Unit
 from ingest.windows import now_ms
 from schemas.control import DeadLetter
@@ -134,24 +134,14 @@ class PartitionRun:
         """
         self._job, self._busy, self._ending = self._make(self.partition), set(), False
         self._lanes = {topic: Lane(topic) for topic in self._spec.lanes}
-        producer = Transactions(self._cluster, f"{self._spec.group}-{self.partition}")
         try:
-            # Asked before as well: a start fences, and a process that was frozen is not to fence the owner.
-            await self._check()
-            await producer.start()
-            await self._check()
-            await read_to_end(self._cluster, [Place(self._spec.state, self.partition)], self._take)
-            await self._work(producer)
-        except FencedError:
-            metrics.fenced.inc()
-            raise
+            async with fenced(self._cluster, self._membership, self._spec.group, self.partition) as producer:
+                await read_to_end(self._cluster, [Place(self._spec.state, self.partition)], self._take)
+                first = self._lanes[self._spec.lanes[0]].position.offset
+                await check(self._membership, self.partition, first)
+                await self._work(producer)
         finally:
             await self._job.close()
-            await producer.stop()
-
-    async def _check(self) -> None:
-        if not await self._membership.holds(self.partition):
-            raise BrokenError("another process owns it")
 
     def _take(self, record: Incoming) -> None:
         name = record.key.decode("utf-8", "replace")

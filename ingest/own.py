@@ -7,7 +7,8 @@ others.
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Protocol, TypeAlias
 
 import structlog
@@ -16,7 +17,7 @@ from ingest import metrics
 from ingest.cluster import Cluster
 from ingest.consuming import Membership, UnreadableError
 from ingest.errors import Misconfigured
-from ingest.producing import BrokenError
+from ingest.producing import BrokenError, FencedError, Transactions
 from ingest.publish import Bytes
 
 _AT_ONCE = 8
@@ -48,6 +49,39 @@ class Held(Protocol):
 
 
 Make: TypeAlias = Callable[[Membership, Bytes, int], Held]
+
+
+async def check(membership: Membership, partition: int, position: int = 0) -> None:
+    """Ask the group whether a partition is ours; `position` is what lag tools show.
+
+    Raises:
+        BrokenError: It is another process's.
+    """
+    if not await membership.holds(partition, position):
+        raise BrokenError("another process owns it")
+
+
+@asynccontextmanager
+async def fenced(
+    cluster: Cluster, membership: Membership, name: str, partition: int
+) -> AsyncIterator[Transactions]:
+    """Start the partition's transactional producer, which fences the predecessor's.
+
+    Raises:
+        BrokenError: The partition is another's, or the producer does not start.
+    """
+    producer = Transactions(cluster, f"{name}-{partition}")
+    try:
+        # Asked before as well: a start fences, and a process that was frozen is not to fence the owner.
+        await check(membership, partition)
+        await producer.start()
+        await check(membership, partition)
+        yield producer
+    except FencedError:
+        metrics.fenced.inc()
+        raise
+    finally:
+        await producer.stop()
 
 
 class Ownership:

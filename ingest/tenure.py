@@ -5,13 +5,12 @@ import contextlib
 
 import structlog
 
-from ingest import metrics
 from ingest.connectors import Connector, Services
 from ingest.consuming import Follower, Incoming, Membership, Place, ends, read_to_end
 from ingest.errors import Misconfigured
 from ingest.inbox import InboxWorker
-from ingest.own import Ownership
-from ingest.producing import BrokenError, FencedError, Outgoing, Transactions
+from ingest.own import Ownership, check, fenced
+from ingest.producing import BrokenError, Outgoing, Transactions
 from ingest.publish import Bytes, Committer, StoppedError, Unit
 from ingest.state import STATUS, PartitionState, key
 from schemas.control import Status, Wish
@@ -53,22 +52,8 @@ class Tenure:
             BrokenError: The producer broke, or the partition is another's.
             UnreadableError: The state's end was not reached.
         """
-        producer = Transactions(self._services.cluster, f"owner-{self.partition}")
-        try:
-            # Asked before as well: a start fences, and a process that was frozen is not to fence the owner.
-            await self._check()
-            await producer.start()
-            await self._check()
+        async with fenced(self._services.cluster, self._membership, "owner", self.partition) as producer:
             await self._run(producer)
-        except FencedError:
-            metrics.fenced.inc()
-            raise
-        finally:
-            await producer.stop()
-
-    async def _check(self, position: int = 0) -> None:
-        if not await self._membership.holds(self.partition, position):
-            raise BrokenError("another process owns it")
 
     async def _run(self, producer: Transactions) -> None:
         state = self._state = PartitionState(self.partition)
@@ -76,7 +61,7 @@ class Tenure:
         if state.unreadable:
             raise Misconfigured(f"this release can't read all of the state: {state.unreadable}")
         state.settle()
-        await self._check(state.inbox.offset)
+        await check(self._membership, self.partition, state.inbox.offset)
         self._committer = committer = Committer(producer, self._cap)
         place = Place("connectors", self.partition)
         self._follower.follow(place, places.get(place, 0), self._wished)
