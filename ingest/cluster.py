@@ -17,7 +17,7 @@ from ingest.config import Config
 from ingest.errors import Misconfigured
 from schemas.topics import TOPICS, Topic
 
-_KEY_CACHE = 100_000
+_KEY_CACHE = 20_000
 
 
 class Cluster:

@@ -157,7 +157,7 @@ class Connector:
     async def remove(self) -> None:
         """Take our registrations away at the provider; what can't be reached is left with a warning."""
         try:
-            async with self._services.links.open(self.wish) as link:
+            async with self._services.links.open(self.wish, custody=self._custody()) as link:
                 self._connect(link)
                 for keeper in self._keepers:
                     await keeper.remove_all()
@@ -166,10 +166,7 @@ class Connector:
 
     async def _live(self) -> None:
         await self._enter("checking")
-        custody = OwnedTokens(
-            self.wish, self._partition, self._committer, self._services.keyring, self._services.clock
-        )
-        async with self._services.links.open(self.wish, custody=custody) as link:
+        async with self._services.links.open(self.wish, custody=self._custody()) as link:
             self._connect(link)
             await self._identify()
             await self._probe()
@@ -194,6 +191,10 @@ class Connector:
                 raise StoppedError("handed over") from None
             finally:
                 self._axes.clear()
+
+    def _custody(self) -> OwnedTokens:
+        services = self._services
+        return OwnedTokens(self.wish, self._partition, self._committer, services.keyring, services.clock)
 
     def _connect(self, link: Link) -> None:
         self._link = link

@@ -9,6 +9,7 @@ import asyncio
 from typing import Any
 
 from ingest.credentials import Keyring
+from ingest.errors import Retry
 from ingest.feeds import Clock
 from ingest.publish import Committer, Unit
 from ingest.signin import TokenSet
@@ -42,7 +43,11 @@ class OwnedTokens:
         await self._store(tokens, "refresh")
 
     async def save(self, tokens: TokenSet) -> None:
-        """Store what came of it; tried again until it is in, as it can't be had twice."""
+        """Store what came of it; tried again, as it can't be had twice.
+
+        Raises:
+            Retry: It can't be stored.
+        """
         for attempt in range(_ATTEMPTS):
             try:
                 await self._store(tokens, "")
@@ -50,6 +55,7 @@ class OwnedTokens:
                 await asyncio.sleep(0.2 * 2**attempt)
             else:
                 return
+        raise Retry("the renewed consent can't be stored")
 
     async def _store(self, tokens: TokenSet, intent: str) -> None:
         wish = self._wish

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 from uuid import uuid4
 
+import hypothesis  # noqa: F401 here, where nothing runs yet: Python 3.11 can't parse it beside other threads
 import jsonschema_rs
 import pytest
 import pytest_asyncio

@@ -198,9 +198,19 @@ class Sessions:
             held, reply = await self._opened(*asked)
         except SignInAgain:
             self._expired(account)
-            held, reply = await self._opened(*asked)
+            held, reply = await self._once_more(*asked)
         async with held:
             yield reply
+
+    async def _once_more(
+        self, service: str, operation: str, account: str, region: str, params: dict[str, Json]
+    ) -> tuple[AsyncExitStack, Json]:
+        try:
+            return await self._opened(service, operation, account, region, params)
+        except SignInAgain:
+            raise Misconfigured(
+                "AWS calls credentials expired that it has just given: set this machine's clock (NTP)"
+            ) from None
 
     async def _opened(
         self, service: str, operation: str, account: str, region: str, params: dict[str, Json]
