@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +11,7 @@ from ingest.directory import Directory
 from ingest.errors import Misconfigured
 from ingest.links import Link, Links
 from ingest.provider import Instance, Provider
+from ingest.signin import Custody
 from schemas.control import Wish
 
 
@@ -27,8 +28,14 @@ class _Entry:
 class Connections:
     """The links of a process; a link that is replaced closes once its last user is done."""
 
-    def __init__(self, links: Links, directory: Directory) -> None:
-        self._links, self._directory = links, directory
+    def __init__(
+        self,
+        links: Links,
+        directory: Directory,
+        custody: Callable[[Wish], Custody | None] = lambda _: None,
+    ) -> None:
+        """Keep where links come from; `custody` gives the tokens of a connector an admin consented to."""
+        self._links, self._directory, self._custody = links, directory, custody
         self._open: dict[str, _Entry] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -68,7 +75,9 @@ class Connections:
                 await self._retire(self._open.pop(name))
             stack = AsyncExitStack()
             known = Instance(wish.instance, wish.instance_name)
-            link = await stack.enter_async_context(self._links.open(wish, known=known))
+            link = await stack.enter_async_context(
+                self._links.open(wish, known=known, custody=self._custody(wish))
+            )
             self._open[name] = _Entry(wish, link, stack)
             return self._open[name]
 

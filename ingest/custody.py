@@ -8,6 +8,8 @@ old token once, within the provider's grace.
 import asyncio
 from typing import Any
 
+from ingest.cluster import Cluster
+from ingest.consuming import Incoming, Place, read_to_end
 from ingest.credentials import Keyring
 from ingest.errors import Retry
 from ingest.feeds import Clock
@@ -32,11 +34,7 @@ class OwnedTokens:
 
     async def load(self) -> TokenSet | None:
         """Read the newest: the owner's, unless an operator consented anew since."""
-        wish, held = self._wish, self._state.token
-        if held is not None and held.generation >= wish.generation:
-            return TokenSet(**self._keyring.open(held.sealed, _bound(wish)))
-        given = wished_tokens(self._keyring, wish)
-        return TokenSet(**given) if given else None
+        return _newest(self._keyring, self._wish, self._state.token)
 
     async def intend(self, tokens: TokenSet) -> None:
         """Note that a refresh is about to use these up."""
@@ -78,6 +76,48 @@ class OwnedTokens:
 
         record = self._partition.record("credentials", self._state, key(wish.name), made)
         await self._committer.commit(Unit([record], [note]))
+
+
+class BorrowedTokens:
+    """The owner's tokens for everybody else: read from the topic, never used up."""
+
+    def __init__(self, cluster: Cluster, keyring: Keyring, wish: Wish) -> None:
+        self._cluster, self._keyring, self._wish = cluster, keyring, wish
+
+    async def load(self) -> TokenSet | None:
+        """Read the newest.
+
+        Raises:
+            UnreadableError: Kafka does not answer.
+        """
+        wish, found = self._wish, list[Token]()
+
+        def take(record: Incoming) -> None:
+            if record.key == key(wish.name) and record.value is not None:
+                found[:] = [Token.load(record.value)]
+
+        await read_to_end(self._cluster, [Place("credentials", wish.partition)], take)
+        mine = found[0] if found and found[0].incarnation == wish.incarnation else None
+        return _newest(self._keyring, wish, mine)
+
+    async def intend(self, tokens: TokenSet) -> None:
+        """Leave a token that works once to the owner, who renews it while it reads.
+
+        Raises:
+            Retry: Always.
+        """
+        del tokens
+        raise Retry(f"the owner of {self._wish.name} renews its sign-in", 2.0)
+
+    async def save(self, tokens: TokenSet) -> None:
+        """Keep nothing: what can be renewed again and again needs no keeping."""
+
+
+def _newest(keyring: Keyring, wish: Wish, held: Token | None) -> TokenSet | None:
+    if held is not None and held.generation >= wish.generation:
+        return TokenSet(**keyring.open(held.sealed, _bound(wish)))
+    given = wished_tokens(keyring, wish)
+    return TokenSet(**given) if given else None
 
 
 def wished_tokens(keyring: Keyring, wish: Wish) -> dict[str, Any] | None:

@@ -103,6 +103,11 @@ class InboxWorker:
         if letter is not None and letter.source == "topic":
             self._put_back(letter, unit)
             return
+        wish = self._state.wishes.get(wanted.connector)
+        if wanted.incarnation and wish is not None and wish.incarnation != wanted.incarnation:
+            # It was meant for a connection that was taken away since.
+            metrics.webhook_deliveries.labels("", "skipped").inc()
+            return
         connector = await self._connected(wanted.connector)
         if connector is None or connector.owner is None or not connector.wish.enabled:
             # What can't be handled now is recovered by the poll, or stays a dead letter.

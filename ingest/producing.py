@@ -7,7 +7,7 @@ producer that met an error is not trusted again.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -128,12 +128,17 @@ class _Producer:
         self._batch_bytes //= 4
 
     async def stop(self) -> None:
-        # In a task of its own: a stop can hang, or end in a CancelledError that is aiokafka's, not ours.
-        stopping = asyncio.ensure_future(self._producer.stop())
-        await asyncio.wait({stopping}, timeout=1.0)
-        if stopping.done() and not stopping.cancelled():
-            stopping.exception()
-        stopping.cancel()
+        """Stop, within bounds and for good.
+
+        aiokafka's own stop waits for Kafka to take what is queued. Cut short, it would leave its sender alive,
+        writing the batches of a dead transaction for ever: a transaction that hangs, before which every
+        read-committed reader stands still.
+        """
+        await _bounded(self._producer.stop(), 1.0)
+        sender = self._producer._sender  # noqa: SLF001 its task has no other handle
+        if sender is not None and sender.sender_task is not None and not sender.sender_task.done():
+            await _bounded(sender.close(), 1.0)
+        await _bounded(self._producer.client.close(), 1.0)
 
     async def send(self, records: Sequence[Outgoing]) -> None:
         """Send as few batches as possible and await every result.
@@ -264,6 +269,15 @@ class Transactions(_Producer):
         with contextlib.suppress(Exception):
             async with asyncio.timeout(0.5):
                 await self._producer.abort_transaction()
+
+
+async def _bounded(ending: Coroutine[Any, Any, object], seconds: float) -> None:
+    """Wait for an end that may hang, or end in a CancelledError that is aiokafka's and not ours."""
+    task = asyncio.ensure_future(ending)
+    await asyncio.wait({task}, timeout=seconds)
+    if task.done() and not task.cancelled():
+        task.exception()
+    task.cancel()
 
 
 class Sender(_Producer):

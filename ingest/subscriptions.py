@@ -59,6 +59,8 @@ class Keeper:
 
     async def check(self) -> None:
         """Bring what is registered in line with what is wanted, once."""
+        if not self._address and self._kind.brings in type(self._provider).hooks():
+            return  # nobody could reach us: SLUICE_PUBLIC_URL says where
         axes = {axis.key: axis async for axis in self._axes()}
         listing = self._kind.listed(self._provider)
         listed = None if listing is None else {one.id: one async for one in listing}

@@ -24,6 +24,7 @@ from ingest.config import Config
 from ingest.connectors import Services, WallClock
 from ingest.consuming import Follower
 from ingest.credentials import Keyring
+from ingest.custody import BorrowedTokens
 from ingest.directory import Directory
 from ingest.health import Health
 from ingest.links import Links
@@ -62,7 +63,7 @@ async def shared(config: Config, cluster: Cluster) -> AsyncIterator[Shared]:
     directory = Directory(cluster, follower)
     keyring = Keyring.of(config)
     links = Links(keyring, elsewhere=directory.elsewhere)
-    connections = Connections(links, directory)
+    connections = Connections(links, directory, lambda wish: BorrowedTokens(cluster, keyring, wish))
     try:
         await directory.start()
         yield Shared(cluster, config, keyring, follower, directory, links, connections)

@@ -239,10 +239,10 @@ async def test_expired_credentials_are_renewed_once(
 async def test_credentials_that_stay_expired_end_the_call(
     connect: Connect, tenant: AwsTenant, truth: Organization
 ) -> None:
-    """A second refusal is final."""
+    """A second refusal is final, and says what to look at."""
     aws = await connect(**by_role(truth))
     await tenant.fault("iam", "ListAccountAliases", "expired", 2)
-    with pytest.raises(SignInAgain):
+    with pytest.raises(Misconfigured, match="clock"):
         await aws.sessions.call("iam", "list_account_aliases")
 
 
