@@ -25,11 +25,12 @@ setup-dev: .venv/.ready-dev
 demo: setup
 	$(BIN)/sluice demo
 
-test: setup-dev
-	$(BIN)/pytest
+# First what needs no Kafka, on all cores; then the rest, which shares one broker and times itself.
+test: test-fast
+	$(BIN)/pytest -m "kafka or chaos"
 
 test-fast: setup-dev
-	$(BIN)/pytest -m "not kafka and not chaos"
+	$(BIN)/pytest -n auto --dist loadfile -m "not kafka and not chaos"
 
 check: setup-dev
 	$(BIN)/ruff check .

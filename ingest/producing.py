@@ -130,9 +130,9 @@ class _Producer:
     async def stop(self) -> None:
         """Stop, within bounds and for good.
 
-        aiokafka's own stop waits for Kafka to take what is queued. Cut short, it would leave its sender alive,
-        writing the batches of a dead transaction for ever: a transaction that hangs, before which every
-        read-committed reader stands still.
+        aiokafka's own stop waits for Kafka to take what is queued. Cut short, it would leave its sender
+        alive, writing the batches of a dead transaction for ever: a transaction that hangs, before which
+        every read-committed reader stands still.
         """
         await _bounded(self._producer.stop(), 1.0)
         sender = self._producer._sender  # noqa: SLF001 its task has no other handle

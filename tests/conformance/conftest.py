@@ -5,10 +5,15 @@ from contextlib import AsyncExitStack
 from typing import TypeAlias
 
 import pytest
+import pytest_asyncio
+import rig
+from core import Core
 from reading import Connected, connected
-from tenants import SITES, START, Site
+from tenants import SITES, START, Site, ToySite, fill
+from toy.tenant import Tenant, running
 
 from ingest.provider import Feed
+from sluice.broker import Broker
 
 Open: TypeAlias = Callable[[str], Awaitable[Connected]]
 Case: TypeAlias = tuple[Connected, str]
@@ -37,6 +42,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         ask("resumable", [case for case in cases if feed_of(case).late is None and feed_of(case).every])
     if "faulty" in metafunc.fixturenames:
         ask("faulty", [(name, fault) for name, site in SITES.items() for fault in site.faults])
+    if "passing" in metafunc.fixturenames:
+        ask("passing", [(name, fault) for name in SITES for fault in PASSING])
     if "site_type" in metafunc.fixturenames:
         metafunc.parametrize("site_type", SITES.values(), ids=list(SITES))
 
@@ -64,6 +71,9 @@ async def opened(sites: Callable[[str], Awaitable[Site]]) -> AsyncIterator[Open]
         async def at(name: str) -> Connected:
             if name not in held:
                 held[name] = await stack.enter_async_context(connected(await sites(name)))
+                for feed in held[name].provider.feeds().values():
+                    if feed.every is None:  # before anybody else takes what its queue has
+                        await held[name].once(feed.name)
             return held[name]
 
         yield at
@@ -98,15 +108,46 @@ async def resumable(request: pytest.FixtureRequest, opened: Open) -> Case:
 
 
 Faulty: TypeAlias = tuple[Site, str, Connected]
+PASSING = ("401", "429", "500", "truncated")
+"""Faults that must be overcome when they pass."""
+
+
+@pytest.fixture
+async def passing(
+    request: pytest.FixtureRequest, sites: Callable[[str], Awaitable[Site]], opened: Open
+) -> AsyncIterator[Faulty]:
+    """Give a connection of its own and a fault that is going to pass."""
+    name, what = request.param
+    await opened(name)
+    site = await sites(name)
+    async with connected(site) as one:
+        yield site, what, one
+        await site.heal()
 
 
 @pytest.fixture
 async def faulty(
-    request: pytest.FixtureRequest, sites: Callable[[str], Awaitable[Site]]
+    request: pytest.FixtureRequest, sites: Callable[[str], Awaitable[Site]], opened: Open
 ) -> AsyncIterator[Faulty]:
     """Give a connection of its own and a fault to order; all is well again afterwards."""
     name, what = request.param
+    await opened(name)
     site = await sites(name)
-    async with connected(site, patience=0.15 if what == "time-out" else 60.0) as one:
+    async with connected(site, patience=0.08 if what == "time-out" else 60.0) as one:
         yield site, what, one
         await site.heal()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def core(kafka: Broker, topic_prefix: str) -> Core:
+    """Give a deployment with topics of its own that knows all the sites."""
+    kinds = {name: site.kind for name, site in SITES.items()}
+    return Core(await rig.topics(kafka.bootstrap, topic_prefix), kinds)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def toy() -> AsyncIterator[ToySite]:
+    """Give a toy of its own."""
+    async with running(Tenant()) as tenant:
+        fill(tenant)
+        yield ToySite(tenant)

@@ -44,7 +44,7 @@ async def test_a_feed_resumes_after_any_page(resumable: tuple[Connected, str]) -
     for reading in await one.once(name):
         for place, page in enumerate(reading.pages):
             if page.cursor is not None:
-                rest = await one.pages(name, reading.axis, reading.span, page.cursor)
+                rest = await one.calmly(name, reading.axis, reading.span, page.cursor)
                 assert one.ids(name, rest) == one.ids(name, reading.pages[place + 1 :])
 
 
@@ -65,7 +65,7 @@ async def test_windows_side_by_side_lose_nothing(windowed: tuple[Connected, str]
             if not reading.span.since < cut < reading.span.until:
                 continue
             parts = [Window(reading.span.since, cut), Window(cut, reading.span.until)]
-            pages = [page for span in parts for page in await one.pages(name, reading.axis, span)]
+            pages = [page for span in parts for page in await one.calmly(name, reading.axis, span)]
             assert set(one.ids(name, pages)) == set(one.ids(name, reading.pages))
             judged += 1
     assert judged

@@ -211,7 +211,7 @@ async def test_a_cancelled_commit_leaves_nothing_open(cluster: Cluster, read: An
     await producer.commit([out(b"0")])
     for number in range(10):
         records = [out(os.urandom(200_000)) for _ in range(5)]
-        task = asyncio.create_task(producer.commit(records))  # noqa: RUF006 awaited below
+        task = asyncio.create_task(producer.commit(records))
         for _ in range(number * 3):
             await asyncio.sleep(0)
         task.cancel()

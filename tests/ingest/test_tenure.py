@@ -158,11 +158,8 @@ async def test_a_large_page_that_is_cut_off(bench: Any, world: Any, read: Any) -
         await until(lambda: len(watch.values) > 10_000, 60, every=0.005)
         await process.crash()
         cut = len(watch.values)
-        begun = time.monotonic()
         async with bench.process():
             await until(lambda: len(watch.values) >= 50_000, 60)
-            took = time.monotonic() - begun
-    print(f"cut at {cut}, the rest in {took:.1f} s")  # noqa: T201 the figure is wanted
 
     assert cut < 50_000
     assert sorted(ids(await read("activities"))) == numbers(50_000)
@@ -306,8 +303,11 @@ async def test_an_empty_listing_after_a_lost_permission(bench: Any, world: Any, 
         world.denied = True
         await until(_is(files, 0))
 
-    assert held in {150, 0}
     assert (held, kept) == (150, 150)
+
+
+async def _left(read: Any) -> int:
+    return len(latest(await read("dead-letters")))
 
 
 def _is(count: Any, wanted: int) -> Any:
@@ -365,10 +365,6 @@ async def test_a_live_create_during_a_listing(bench: Any, world: Any, read: Any)
     assert sorted(states, key=str) == ["a", "new", "shared"]
 
 
-async def _letters(read: Any) -> int:
-    return len(latest(await read("dead-letters")))
-
-
 async def test_a_refused_event_is_a_dead_letter_until_it_fits(bench: Any, world: Any, read: Any) -> None:
     """What the broker refuses is a dead letter, its neighbours are published; a redrive puts it back once."""
     await limit(bench.cluster, "activities", 8_000)
@@ -379,13 +375,12 @@ async def test_a_refused_event_is_a_dead_letter_until_it_fits(bench: Any, world:
     async with bench.process():
         await published(read, 8)
         await published(read, 1, "dead-letters")
-        letters = latest(await read("dead-letters"))
+        ((name, letter),) = latest(await read("dead-letters")).items()
         await limit(bench.cluster, "activities", 900_000)
-        ((name, letter),) = letters.items()
         redrive = {"v": 1, "kind": "redrive", "connector": "refused", "letter": letter}
         await store(bench.cluster, Outgoing("inbox", 0, b"refused", orjson.dumps(redrive)))
         await published(read, 9)
-        await until(_is(partial(_letters, read), 0))
+        await until(_is(partial(_left, read), 0))
     async with bench.process():
         world.log += lines(3, 9)
         await published(read, 12)
@@ -427,7 +422,7 @@ async def test_an_invalid_event_is_redriven_once_it_is_mended(bench: Any, world:
         for _ in range(2):
             await store(bench.cluster, Outgoing("inbox", 0, b"invalid", orjson.dumps(redrive)))
         await published(read, 3)
-        await until(_is(partial(_letters, read), 0))
+        await until(_is(partial(_left, read), 0))
         world.log += lines(3, 3)
         await published(read, 6)
 
