@@ -21,7 +21,7 @@ from ingest.cluster import Cluster
 from ingest.connectors import Services, WallClock
 from ingest.consuming import Follower
 from ingest.credentials import Keyring, split
-from ingest.custody import TOKENS
+from ingest.custody import TOKENS, BorrowedTokens
 from ingest.directory import Directory
 from ingest.links import Links
 from ingest.producing import Outgoing
@@ -105,18 +105,6 @@ class Core:
         await rig.until(met, every=0.1)
         return last[0]
 
-    async def read_through(self, wish: Wish, since: int) -> None:
-        """Wait until every feed that ends has come to its end since a moment, in ms."""
-        feeds = {one.name for one in self.kinds[wish.provider].feeds().values() if one.every is not None}
-
-        async def met() -> bool:
-            told = (await self.statuses(wish.name))[-1:]
-            return bool(told) and all(
-                name in told[0].feeds and told[0].feeds[name].last_success >= since for name in feeds
-            )
-
-        await rig.until(met, every=0.2)
-
     async def events(self, topic: str) -> list[Any]:
         """Read a topic's events."""
         return [orjson.loads(one) for one in await self.values(topic)]
@@ -167,7 +155,9 @@ class Process:
         if self._governing:
             directory = Directory(core.cluster, self._follower)
             await directory.start()
-            self._connections = Connections(core.links, directory, lambda wish: BorrowedTokens(core.cluster, core.keyring, wish))
+            self._connections = Connections(
+                core.links, directory, lambda wish: BorrowedTokens(core.cluster, core.keyring, wish)
+            )
             owner = await governance(core.cluster, self._follower, directory, self._connections, core.kinds)
             self._tasks.append(asyncio.create_task(owner.run()))
         return self
