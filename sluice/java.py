@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jgo.maven import MavenContext
 
 LOCK = Path(__file__).with_name("kafka.lock")
-ROOTS = ("org.apache.kafka:kafka_2.13:4.3.1", "org.slf4j:slf4j-simple:1.7.36")
+ROOTS = ("org.apache.kafka:kafka_2.13:4.2.1", "org.slf4j:slf4j-simple:1.7.36")
 """What the lock is resolved from. Kafka brings slf4j 1.7 and no binding; this one writes to stderr."""
 
 OLDEST_JAVA = 17
