@@ -116,8 +116,7 @@ class Ownership:
                 await self._settle()
         finally:
             poll.cancel()
-            for partition in list(self._tenures):
-                await self._drop(partition)
+            await asyncio.gather(*(self._drop(partition) for partition in list(self._tenures)))
             await self._membership.stop()
 
     async def _poll(self) -> None:
@@ -134,8 +133,7 @@ class Ownership:
                 tenure.pause()
             return
         assigned = self._membership.assigned
-        for partition in set(self._tenures) - assigned:
-            await self._drop(partition)
+        await asyncio.gather(*(self._drop(partition) for partition in set(self._tenures) - assigned))
         for partition in assigned:
             if partition in self._tenures and await self._resumed(partition):
                 continue

@@ -36,7 +36,7 @@ _SMALLEST_BATCH = 2048
 TRANSACTION_SECONDS = 5.0
 """The broker ends an open transaction after this; meanwhile read-committed readers wait."""
 WATCHDOG_SECONDS = 2.0
-START_SECONDS = 15.0
+START_SECONDS = 6.0
 _HEADER = 50
 """What one of our headers takes, in bytes: a guess, but counting them all costs as much as writing them."""
 

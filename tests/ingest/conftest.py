@@ -230,7 +230,10 @@ class Process:
         bench = self._bench
         self.follower = Follower(bench.cluster)
         await self.follower.start()
-        services = Services(bench.cluster, bench, bench.keyring, WallClock(), "test")  # type: ignore[arg-type]
+        links: Any = bench
+        services = Services(
+            bench.cluster, links, bench.keyring, WallClock(), "test", "https://sluice.example"
+        )
         self.ownership = ingest(services, self.follower)
         self._task = asyncio.create_task(self.ownership.run())
         return self

@@ -200,10 +200,13 @@ async def test_apply_is_idempotent(desk: Desk, owner: Any) -> None:
         assert outcome.change == "applied"
         wish = await desk.wish("mine")
         assert (wish.revision, wish.generation, wish.enabled) == (2, 2, False)
-        gone = await planned(desk, {}, prune=True)
+        # A section that is not there says nothing; an empty one says that there are none.
+        assert (await planned(desk, {}, prune=True)).changes == []
+        empty: dict[str, list[object]] = {"connectors": [], "policies": []}
+        gone = await planned(desk, empty, prune=True)
         assert verbs(gone) == {"mine": "remove", "tear-cards": "remove"}
         assert [(await carry_out(desk, gone, one)).change for one in gone.work] == ["removed", "removed"]
-        assert (await planned(desk, {}, prune=True)).changes == []
+        assert (await planned(desk, empty, prune=True)).changes == []
 
 
 @pytest.mark.parametrize(
