@@ -3,7 +3,7 @@
 import asyncio
 import struct
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import aiohttp
@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from ingest.config import Config
 from ingest.errors import Misconfigured
+from ingest.tasks import whole
 from schemas.topics import TOPICS, Topic
 
 _KEY_CACHE = 20_000
@@ -245,16 +246,3 @@ def murmur2(data: bytes) -> int:
         h = (h ^ int.from_bytes(tail, "little")) * m & mask
     h = (h ^ (h >> 13)) * m & mask
     return h ^ (h >> 15)
-
-
-async def whole(start: Coroutine[Any, Any, object]) -> None:
-    """Start a client; a cancellation waits for its end, as aiokafka would leave a connection open."""
-    starting = asyncio.ensure_future(start)
-    try:
-        await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        await asyncio.wait({starting}, timeout=2.0)
-        if starting.done() and not starting.cancelled():
-            starting.exception()
-        starting.cancel()
-        raise

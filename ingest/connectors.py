@@ -29,6 +29,7 @@ from ingest.reads import Axis, Feed, Nudge
 from ingest.reporting import health_record, summed
 from ingest.state import STATUS, ConnectorState, PartitionState, key
 from ingest.subscriptions import Keeper
+from ingest.tasks import ended
 from ingest.windows import now_ms
 from schemas.control import Status, Wish
 from schemas.events import Origin
@@ -149,9 +150,7 @@ class Connector:
                     await self._enter("degraded", str(error))
                     await self._services.clock.sleep(_GATE_SECONDS * 6)
         finally:
-            reporter.cancel()
-            with contextlib.suppress(asyncio.CancelledError, StoppedError):
-                await reporter
+            await ended(reporter, 2.0)
             metrics.connectors.labels(self.wish.provider, self._condition[0]).dec()
 
     async def remove(self) -> None:

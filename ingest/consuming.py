@@ -1,7 +1,6 @@
 """How the product reads Kafka: to the true end, following, membership in a group."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +9,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetad
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
 
-from ingest.cluster import Cluster, whole
+from ingest.cluster import Cluster
+from ingest.tasks import bounded, ended, whole
 
 FETCH_WAIT_MS = 200
 """A change of what is followed waits for the fetch under way, at most so long."""
@@ -142,9 +142,7 @@ class Follower:
     async def stop(self) -> None:
         """Stop following."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await ended(self._task, 5.0)
 
     def follow(self, place: Place, offset: int, deliver: Callable[[list[Incoming]], None]) -> None:
         """Follow a partition from an offset on."""
@@ -304,12 +302,7 @@ class _Flags(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
 
 async def _stop(consumer: AIOKafkaConsumer) -> None:
-    # In a task of its own: a stop can end in a CancelledError that is aiokafka's, not ours.
-    stopping = asyncio.ensure_future(consumer.stop())
-    await asyncio.wait({stopping}, timeout=2.0)
-    if stopping.done() and not stopping.cancelled():
-        stopping.exception()
-    stopping.cancel()
+    await bounded(consumer.stop(), 2.0)
 
 
 def by_partition(records: Mapping[Place, int], topic: str) -> dict[int, int]:

@@ -5,7 +5,6 @@ others.
 """
 
 import asyncio
-import contextlib
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from ingest.consuming import Membership, UnreadableError
 from ingest.errors import Misconfigured
 from ingest.producing import BrokenError, FencedError, Transactions
 from ingest.publish import Bytes
+from ingest.tasks import ended
 
 _AT_ONCE = 8
 _log = structlog.get_logger(part="own")
@@ -115,7 +115,7 @@ class Ownership:
                 self._membership.changed.clear()
                 await self._settle()
         finally:
-            poll.cancel()
+            await ended(poll, 1.0)
             await asyncio.gather(*(self._drop(partition) for partition in list(self._tenures)))
             await self._membership.stop()
 
@@ -163,14 +163,14 @@ class Ownership:
                     try:
                         await asyncio.wait({started, run}, return_when=asyncio.FIRST_COMPLETED)
                     except asyncio.CancelledError:
-                        await _end(run)
+                        await ended(run, 3.0)
                         raise
                     finally:
                         started.cancel()
                 try:
                     await asyncio.shield(run)
                 except asyncio.CancelledError:
-                    await _end(run)
+                    await ended(run, 3.0)
                     raise
             except (BrokenError, UnreadableError, Misconfigured) as error:
                 _log.warning("partition stopped", partition=tenure.partition, why=str(error))
@@ -184,10 +184,4 @@ class Ownership:
 
     async def _drop(self, partition: int) -> None:
         _, task = self._tenures.pop(partition)
-        await _end(task)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):
-        await asyncio.wait_for(asyncio.shield(task), 3.0)
+        await ended(task, 3.5)

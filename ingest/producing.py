@@ -7,7 +7,7 @@ producer that met an error is not trusted again.
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -27,8 +27,9 @@ from aiokafka.errors import (
     for_code,
 )
 
-from ingest.cluster import Cluster, whole
+from ingest.cluster import Cluster
 from ingest.errors import Misconfigured
+from ingest.tasks import asked_to_stop, bounded, whole
 
 BATCH_BYTES = 512 * 1024
 _SMALLEST_BATCH = 2048
@@ -134,11 +135,11 @@ class _Producer:
         alive, writing the batches of a dead transaction for ever: a transaction that hangs, before which
         every read-committed reader stands still.
         """
-        await _bounded(self._producer.stop(), 1.0)
+        await bounded(self._producer.stop(), 1.0)
         sender = self._producer._sender  # noqa: SLF001 its task has no other handle
         if sender is not None and sender.sender_task is not None and not sender.sender_task.done():
-            await _bounded(sender.close(), 1.0)
-        await _bounded(self._producer.client.close(), 1.0)
+            await bounded(sender.close(), 1.0)
+        await bounded(self._producer.client.close(), 1.0)
 
     async def send(self, records: Sequence[Outgoing]) -> None:
         """Send as few batches as possible and await every result.
@@ -247,6 +248,8 @@ class Transactions(_Producer):
             raise BrokenError(f"the transaction broke: {type(error).__name__}") from None
         except asyncio.CancelledError:
             await self._abort()
+            if not asked_to_stop():
+                raise BrokenError("the client gave a batch up") from None
             raise
 
     async def refuses(self, records: Sequence[Outgoing]) -> bool:
@@ -269,15 +272,6 @@ class Transactions(_Producer):
         with contextlib.suppress(Exception):
             async with asyncio.timeout(0.5):
                 await self._producer.abort_transaction()
-
-
-async def _bounded(ending: Coroutine[Any, Any, object], seconds: float) -> None:
-    """Wait for an end that may hang, or end in a CancelledError that is aiokafka's and not ours."""
-    task = asyncio.ensure_future(ending)
-    await asyncio.wait({task}, timeout=seconds)
-    if task.done() and not task.cancelled():
-        task.exception()
-    task.cancel()
 
 
 class Sender(_Producer):

@@ -1,7 +1,6 @@
 """One partition while it is ours: fence the predecessor, check, read the state to its true end, run."""
 
 import asyncio
-import contextlib
 
 import structlog
 
@@ -13,6 +12,7 @@ from ingest.own import Ownership, check, fenced
 from ingest.producing import BrokenError, Outgoing, Transactions
 from ingest.publish import Bytes, Committer, StoppedError, Unit
 from ingest.state import STATUS, PartitionState, key
+from ingest.tasks import ended
 from schemas.control import Status, Wish
 
 _RESTART_SECONDS = 10.0
@@ -144,9 +144,7 @@ class Tenure:
     async def _end(self, name: str) -> None:
         self._connectors.pop(name)
         task = self._tasks.pop(name)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, StoppedError):
-            await task
+        await ended(task)
 
     async def _remove(self, wish: Wish) -> None:
         """Take registrations away, then the state; acknowledge last. The wish is not ours to delete."""

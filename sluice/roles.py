@@ -1,7 +1,6 @@
 """The roles of a deployment, run in this process; scaling out is more of the same."""
 
 import asyncio
-import contextlib
 import gc
 import os
 import socket
@@ -29,9 +28,11 @@ from ingest.directory import Directory
 from ingest.health import Health
 from ingest.links import Links
 from ingest.own import Ownership
+from ingest.tasks import ended
 from ingest.tenure import ingest
 
 ROLES = ("ingest", "dlp", "governance")
+_STOP_SECONDS = 6.0
 _log = structlog.get_logger(part="roles")
 
 
@@ -104,11 +105,7 @@ async def run(
                     task.result()
         finally:
             stopping.cancel()
-            for task in tasks:
-                task.cancel()
-            for task in tasks:
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await task
+            await asyncio.gather(*(ended(task, _STOP_SECONDS) for task in tasks))
 
 
 def _settle_memory() -> None:
