@@ -163,7 +163,10 @@ async def test_ten_cycles_of_joins_leaves_and_kills(fleet: Fleet) -> None:
         await _judge(fleet, watch)
     print("longest silence of a connector, by cycle:", figures)  # noqa: T201 the figure is wanted
 
-    assert set(figures) == {"kill", "leave", "freeze"}
+    assert max(figures["leave"]) < SESSION + 1
+    # A kill may fall into the rebalance of the join before it: two in a row.
+    assert max(figures["kill"]) < 2 * SESSION + 3
+    assert max(figures["freeze"]) < SESSION + 5
 
 
 async def test_kafka_is_away_for_ten_seconds(kafka: Broker, fleet: Fleet) -> None:
@@ -182,6 +185,7 @@ async def test_kafka_is_away_for_ten_seconds(kafka: Broker, fleet: Fleet) -> Non
     print(f"flowing again {took:.1f} s after Kafka was back")  # noqa: T201 the figure is wanted
 
     assert all(one.returncode is None for one in fleet.alive)
+    assert took < 20
 
 
 async def test_kafka_is_frozen_for_four_seconds(kafka: Broker, fleet: Fleet) -> None:
@@ -199,3 +203,5 @@ async def test_kafka_is_frozen_for_four_seconds(kafka: Broker, fleet: Fleet) -> 
         took = await gaps.flowing(30)
         await _judge(fleet, watch)
     print(f"flowing again {took:.1f} s after Kafka was thawed")  # noqa: T201 the figure is wanted
+
+    assert took < 15
