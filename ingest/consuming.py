@@ -240,7 +240,7 @@ class Membership:
             session_timeout_ms=int(session_seconds * 1000),
             heartbeat_interval_ms=int(session_seconds * 1000 / 4),
             max_poll_interval_ms=600_000,
-            rebalance_timeout_ms=int(max(session_seconds, 3.0) * 1000),
+            rebalance_timeout_ms=int(session_seconds * 1000),
             auto_offset_reset="latest",
         )
 
