@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import CommitFailedError, KafkaError
 
 from ingest.cluster import Cluster
 from ingest.tasks import bounded, ended, whole
@@ -231,6 +231,7 @@ class Membership:
         self.assigned: frozenset[int] = frozenset()
         self.rebalancing = True
         self.changed = asyncio.Event()
+        self._asking = asyncio.Lock()
         self._consumer = _consumer(
             cluster,
             f"member-{group}",
@@ -276,11 +277,19 @@ class Membership:
         """
         tp = TopicPartition(self._cluster.name(self._topic), partition)
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(5), self._asking:
+                # Never while it joins: the refusal of a commit from before would take back the new place in
+                # the group, and leave there a member that nobody is, for a session. An empty group would
+                # even accept it.
+                if self.rebalancing or partition not in self.assigned:
+                    return False
                 await self._consumer.commit({tp: OffsetAndMetadata(position, "")})
+        except CommitFailedError:
+            self._set(None)  # the client joins anew by itself
+            return False
         except (KafkaError, TimeoutError, OSError):
             return False
-        return True
+        return not self.rebalancing
 
     def _set(self, assigned: Iterable[Any] | None) -> None:
         self.rebalancing = assigned is None

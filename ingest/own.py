@@ -143,9 +143,9 @@ class Ownership:
         metrics.owned.labels(self._group).set(len(self._tenures))
 
     async def _resumed(self, partition: int) -> bool:
-        """Let a partition go on that was ours before; if in doubt drop it, its new start checks again."""
+        """Let a partition go on that ran before; if in doubt drop it: its new start checks, and at once."""
         tenure, task = self._tenures[partition]
-        if not task.done() and await self._membership.holds(partition):
+        if not task.done() and tenure.started.is_set() and await self._membership.holds(partition):
             tenure.resume()
             return True
         await self._drop(partition)
