@@ -62,6 +62,7 @@ class Owner:
     changed: Callable[[], None] = lambda: None
     report: Callable[[str, str], Awaitable[None]] | None = None
     full_reads: Callable[[], list[tuple[str, str]] | None] = lambda: None
+    found: Callable[[str, str, Prepared], None] = lambda _feed, _axis, _prepared: None
 
     def record(self, topic: str, raw: bytes, value: Any) -> Outgoing:
         """Make a state record."""
@@ -417,7 +418,8 @@ class AxisFeed:
 
     def _count(self, prepared: Prepared) -> None:
         provider, feed, now = self.owner.provider, self.feed.name, self.owner.clock.now()
-        for topic, count in prepared.topics.items():
+        topics = prepared.topics()
+        for topic, count in topics.items():
             metrics.events_published.labels(provider, feed, topic).inc(count)
             self.progress.published += count
         if prepared.duplicates:
@@ -428,5 +430,7 @@ class AxisFeed:
             for time in {oldest, newest}:
                 delay.observe(max(0.0, (now - time) / 1000))
             self.progress.last_event = max(self.progress.last_event, newest)
-        if prepared.topics:
+        if prepared.seen:
+            self.owner.found(feed, self.axis.key, prepared)
+        if topics:
             self.owner.changed()

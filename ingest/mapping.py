@@ -5,7 +5,8 @@ One bad record costs itself alone: it becomes a dead letter with its raw form, i
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, TypeAlias
@@ -25,8 +26,8 @@ from ingest.state import ConnectorState
 from schemas.control import DeadLetter, ScanRequest, Target, Wish
 from schemas.envelope import headers
 from schemas.events import Event, Origin, content_hash, entity_of, event, stamp
-from schemas.topics import inventory_of, is_inventory, topic_of
-from schemas.validation import InvalidEventError, encode, validate
+from schemas.topics import TOPICS, inventory_of, is_inventory, topic_of
+from schemas.validation import InvalidEventError, checked
 
 LARGEST = 900_000
 """Bytes of one event; a topic takes about a megabyte."""
@@ -58,24 +59,24 @@ class Prepared:
     seen: list[tuple[int, int]] = field(default_factory=list)
     entries: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     nudges: list[Nudge] = field(default_factory=list)
-    topics: dict[str, int] = field(default_factory=dict)
     times: list[int] = field(default_factory=list)
     duplicates: int = 0
     letters: int = 0
     retry: DeadLetter | None = None
     undo: list[Callable[[], None]] = field(default_factory=list)
 
+    def topics(self) -> Mapping[str, int]:
+        """Count the events by topic."""
+        return Counter(one.topic for one in self.records if one.topic in _EVENTS and one.value is not None)
+
     def mark(self) -> "Mark":
         """Remember how far it has got, in case the next record is bad."""
         entries = {topic: len(found) for topic, found in self.entries.items()} if self.entries else {}
-        return (
-            len(self.records), len(self.seen), len(self.times), len(self.nudges), len(self.undo), entries,
-            self.topics.copy(),
-        )  # fmt: skip
+        return len(self.records), len(self.seen), len(self.times), len(self.nudges), len(self.undo), entries
 
     def back_to(self, mark: "Mark") -> list[int]:
         """Take back what came after a mark, and return the hashes that are seen no more."""
-        records, seen, times, nudges, undo, entries, self.topics = mark
+        records, seen, times, nudges, undo, entries = mark
         dropped = [key for key, _ in self.seen[seen:]]
         for back in reversed(self.undo[undo:]):
             back()
@@ -91,7 +92,8 @@ class Prepared:
         return dropped
 
 
-Mark: TypeAlias = tuple[int, int, int, int, int, dict[str, int], dict[str, int]]
+Mark: TypeAlias = tuple[int, int, int, int, int, dict[str, int]]
+_EVENTS = frozenset(name for name, row in TOPICS.items() if row.public) - {"health"}
 
 
 class Preparation:
@@ -120,11 +122,11 @@ class Preparation:
             except Exception as error:  # noqa: BLE001 a mapper's every failure costs one record
                 self._letter(made, source, record, _reason(error), ids)
                 continue
-            mark = made.mark()
+            mark = made.mark() if len(found) > 1 else None  # one alone leaves nothing behind when it fails
             try:
                 self._record(made, source, found, now, ids)
             except Exception as error:  # noqa: BLE001 the same for what it yielded
-                for key in made.back_to(mark):
+                for key in made.back_to(mark) if mark else ():
                     ids.discard(key)
                 self._letter(made, source, record, _reason(error), ids)
         return made
@@ -158,7 +160,7 @@ class Preparation:
     ) -> None:
         topic = topic_of(one)
         stamp(one, self._origin, now, index=index)
-        validate(one)
+        value = checked(one)
         if is_inventory(topic):
             self._entity(made, source, topic, one, changed, now)
         else:
@@ -166,13 +168,13 @@ class Preparation:
             if key in ids or self._state.seen.has(key, time):
                 made.duplicates += 1
                 return
+            self._out(made, topic, one, value)
             ids.add(key)
             made.seen.append((key, time))
             made.times.append(time)
-            self._out(made, topic, entity_of(one), one)
 
-    def _out(self, made: Prepared, topic: str, entity: str, one: Event) -> None:
-        value = encode(one)
+    def _out(self, made: Prepared, topic: str, one: Event, value: bytes) -> None:
+        entity = entity_of(one)
         if len(value) > LARGEST:
             raise ValueError(f"the event is too large ({len(value)} bytes, {LARGEST} at most)")
         key = self._origin.key(entity).encode("utf-8", "replace")
@@ -185,7 +187,6 @@ class Preparation:
                 headers(one, self._origin, topic=topic, entity=entity),
             )
         )
-        made.topics[topic] = made.topics.get(topic, 0) + 1
 
     def _entity(
         self, made: Prepared, source: Source, topic: str, one: Event, changed: set[str], now: int
@@ -212,7 +213,7 @@ class Preparation:
                 str(now),
                 str(len(made.records)),
             )
-            self._out(made, topic, entity, one)
+            self._out(made, topic, one, checked(one))
             changed.add(entity)
         self._enter(made, source, topic, entity, content)
 
@@ -287,10 +288,9 @@ class Preparation:
             status_code=letter.reason, message=f"{letter.feed}: {letter.detail}"[:500],
         )  # fmt: skip
         stamp(one, self._origin, letter.at)
-        validate(one)
         key = f"{self._wish.tenant}/{self._wish.name}".encode()
         return Outgoing(
-            "health", 0, key, orjson.dumps(one),
+            "health", 0, key, checked(one),
             headers(one, self._origin, topic="health", entity=self._wish.name),
         )  # fmt: skip
 

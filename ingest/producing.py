@@ -188,8 +188,10 @@ class _Producer:
         sent: list[tuple[asyncio.Future[Any], list[Outgoing]]],
     ) -> None:
         batch, inside, start = self._producer.create_batch(), 0, 0
+        narrow = self._batch_bytes < BATCH_BYTES
         for index, record in enumerate(records):
-            size = record.size
+            # A batch knows itself when it is full; only smaller ones have to be counted.
+            size = record.size if narrow else 0
             fits = inside + size <= self._batch_bytes or index == start
             if not fits or not _append(batch, record):
                 future = await self._producer.send_batch(batch, name, partition=partition)

@@ -168,19 +168,55 @@ class Members(Record):
     live: bool = False
 
 
+class Former(BaseModel):
+    """A registration that another one replaces: accepted until it is taken away, no sooner than `until`."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    id: str
+    sealed: str = ""
+    address: str = ""
+    registered: Json = None
+    until: int = 0
+
+
 class Registration(Record):
-    """A registration wanted or made at the provider (topic `subscriptions`, key: connector/kind/axis)."""
+    """A registration wanted or made at the provider (topic `subscriptions`, key: connector/kind/axis).
+
+    `id` ends the address and can't be guessed; `sealed` holds the secret that goes with it. `registered` is
+    the provider's own, None until it answered. `at` is when it was wanted, then made; `renewed` when its life
+    began last; `healthy` what the provider says. `manual`: an operator registers the address by hand.
+
+    `delivered` is when a delivery last came; `recovered` counts what only the poll found, `missed` those
+    since the last delivery; `suspect` since when that is too many; `again` how often it was made anew since.
+    """
 
     incarnation: str
     kind: str
     axis: str
     id: str
+    hook: str = ""
     sealed: str = ""
     address: str = ""
     state: Literal["wanted", "active", "removing"] = "wanted"
+    manual: bool = False
+    healthy: bool = True
+    why: str = ""
     registered: Json = None
     expires: int = 0
     at: int = 0
+    renewed: int = 0
+    delivered: int = 0
+    recovered: int = 0
+    missed: int = 0
+    suspect: int = 0
+    again: int = 0
+    former: Former | None = None
+
+    def accepted(self) -> dict[str, str]:
+        """Map each id whose deliveries are taken, the newest first, to the sealed secret that guards it."""
+        former = {self.former.id: self.former.sealed} if self.former else {}
+        return {self.id: self.sealed, **former}
 
 
 class Token(Record):

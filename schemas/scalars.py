@@ -57,9 +57,16 @@ def at_least_one(*names: str) -> Callable[[Kind], Kind]:
 
     def mark(kind: Kind) -> Kind:
         hooks: Json = kind
+        hooks.__one_of__ = names
         extra: dict[str, Json] = {"anyOf": [{"required": [name]} for name in names]}
         hooks.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, json_schema_extra=extra)
         hooks.__get_pydantic_core_schema__ = core
         return kind
 
     return mark
+
+
+def one_of(kind: type) -> tuple[str, ...]:
+    """Tell the keys of which a typed dictionary needs one; empty: none in particular."""
+    found: tuple[str, ...] = kind.__dict__.get("__one_of__", ())
+    return found

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TypeVar
 
+import msgspec
 import orjson
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import SchemaValidator, core_schema
 
 from schemas.ocsf import CLASSES, NAMES
 from schemas.scalars import Json
+from schemas.structs import decoder
 
 _SHOWN = 5
 _LONGEST = 120
@@ -70,6 +72,26 @@ def validate(event: Checked) -> Checked:
     if event["type_uid"] != class_uid * 100 + event["activity_id"]:
         raise InvalidEventError(f"{NAMES[class_uid][0]}: type_uid: is not class_uid * 100 + activity_id")
     return event
+
+
+def checked(event: Mapping[str, Json]) -> bytes:
+    """Check a stamped event and write it as the bytes of its record, which are what is checked.
+
+    Raises:
+        InvalidEventError: It does not fit its class, there is no such class, or JSON cannot hold it.
+    """
+    class_uid = event.get("class_uid")
+    if class_uid.__class__ is int and class_uid in CLASSES:
+        raw = encode(event)
+        try:
+            decoder(class_uid).decode(raw)
+        except msgspec.MsgspecError:
+            pass  # pydantic says what is wrong
+        else:
+            if event["type_uid"] == class_uid * 100 + event["activity_id"]:
+                return raw
+    validate(event)
+    return encode(event)
 
 
 def encode(event: Mapping[str, Json]) -> bytes:

@@ -50,7 +50,7 @@ async def kafka(partitions: int) -> AsyncIterator[Cluster]:
         # As `sluice.roles` does when it starts; what is compared with us in this process gains by it too.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 10, 10)
+        gc.set_threshold(200_000, 10, 10)
         yield await cluster_of(broker, partitions, "bench.")
 
 

@@ -28,6 +28,9 @@ _millis = lru_cache(maxsize=4096)(millis)
 """Whole seconds, and many records in each; sessions repeat the moment they began."""
 _ACTORS: dict[bytes, Attributes] = {}
 _MOST_ACTORS = 8192
+_HARMLESS: set[str] = set()
+"""Names of parameters that were looked at and hold no secret."""
+_MOST_NAMES = 8192
 _TYPES = {"IAMUser": 1, "Root": 2, "AWSService": 4}
 
 
@@ -48,22 +51,26 @@ def trail_record(record: Json, instance: Instance) -> Iterable[Event]:
     class_uid, activity, about = classified(record, source, name, actor)
     failure, why = record.get("errorCode"), record.get("errorMessage")
     failed = bool(failure) or (class_uid == 3002 and (bool(why) or _outcome(record, name) == "Failure"))
-    request = record.get("requestID")
+    about["actor"], about["src_endpoint"] = actor, _source(record.get("sourceIPAddress") or "")
+    about["api"] = _api(record, source, name, failure)
+    about["status_id"] = 2 if failed else 1
+    if failure:
+        about["status_code"] = failure
+    if why:
+        about["status_detail"] = why
+    if activity == 99:
+        about["activity_name"] = name
+    if agent := record.get("userAgent"):
+        about["http_request"] = {"user_agent": agent}
+    if region := record.get("awsRegion"):
+        about["cloud"] = {"region": region}
+    if rest := _rest(record):
+        about["unmapped"] = rest
     addendum = record.get("addendum")
     yield event(
         class_uid, activity, time, log_name=LOG, source_id=source_id, original_time=when, event_code=name,
         log_provider="CloudTrail",
         correlation_uid=(addendum.get("originalEventID") or "") if isinstance(addendum, dict) else "",
-        activity_name=name if activity == 99 else None,
-        actor=actor,
-        api=_api(record, source, name, request, failure),
-        src_endpoint=_source(record.get("sourceIPAddress") or ""),
-        http_request={"user_agent": agent} if (agent := record.get("userAgent")) else None,
-        cloud={"region": region} if (region := record.get("awsRegion")) else None,
-        status_id=2 if failed else 1,
-        status_code=failure,
-        status_detail=why,
-        unmapped=_rest(record),
         **about,
     )  # fmt: skip
 
@@ -138,9 +145,9 @@ def _named(identity: Json, kind: str) -> tuple[str | None, str | None]:
     return uid, name or (uid.partition(":")[2] if uid else None)
 
 
-def _api(record: Json, source: str, name: str, request: str | None, failure: str | None) -> Attributes:
+def _api(record: Json, source: str, name: str, failure: str | None) -> Attributes:
     made: Attributes = {"operation": name, "service": {"name": source}}
-    if request:
+    if request := record.get("requestID"):
         made["request"] = {"uid": request}
     if version := record.get("apiVersion"):
         made["version"] = version
@@ -157,11 +164,20 @@ def _source(address: str) -> Mapping[str, Json]:
 
 
 def _rest(record: Json) -> Attributes:
-    return {
-        name: _without_secrets(value) if value.__class__ in _NESTED else value
-        for name, value in record.items()
-        if name not in _MAPPED and value is not None
-    }
+    rest = {name: value for name, value in record.items() if name not in _MAPPED and value is not None}
+    for name, value in rest.items():
+        if value.__class__ in _NESTED and not _clean(value):
+            rest[name] = _without_secrets(value)
+    return rest
+
+
+def _clean(value: Json) -> bool:
+    """Tell whether nothing in it has to be left out: nearly always, and far cheaper than to copy it."""
+    if value.__class__ is dict:
+        if not value.keys() <= _HARMLESS and any(map(_secret, value)):
+            return False
+        value = value.values()
+    return not any(inner.__class__ in _NESTED and not _clean(inner) for inner in value)
 
 
 def _without_secrets(value: Json) -> Json:
@@ -174,12 +190,16 @@ def _without_secrets(value: Json) -> Json:
     }
 
 
-@lru_cache(maxsize=8192)
 def _secret(name: str) -> bool:
+    if name in _HARMLESS:
+        return False
     low = name.lower()
-    return any(word in low for word in _SECRETS) and not low.endswith(
-        ("required", "lastused", "policy", "arn")
-    )
+    if any(word in low for word in _SECRETS) and not low.endswith(("required", "lastused", "policy", "arn")):
+        return True
+    if len(_HARMLESS) >= _MOST_NAMES:
+        _HARMLESS.clear()
+    _HARMLESS.add(name)
+    return False
 
 
 def _outcome(record: Json, name: str) -> str | None:
