@@ -2,7 +2,9 @@
 
 Groups of 100, 1,000 and 2,000 prepared OCSF events with their headers, in interleaved rounds of one run:
 `Transactions.commit`, `Sender.write` of the same batches, and aiokafka's own idempotent `send` a record.
-Each group is awaited before the next, as a feed does.
+Each group is awaited before the next, as a feed does. Then pages of 1,000 by four feeds of one partition at
+once, as they come in the product: through its `Committer`, which puts the pages that wait into one
+transaction, and as idempotent batches.
 Run: ``python benchmarks/publish.py``; ``--json`` prints one JSON document, ``--quick`` takes seconds.
 """
 
@@ -20,11 +22,16 @@ from lab.records import Trail
 
 from ingest.cluster import Cluster
 from ingest.producing import Outgoing, Sender, Transactions
+from ingest.publish import Bytes, Committer, Unit
+from ingest.tasks import ended
 
 Write = Callable[[Sequence[Outgoing]], Awaitable[None]]
 PLAIN = "idempotent batches"
 WAYS = ("transactions", PLAIN, "aiokafka send, idempotent")
 GROUPS = (100, 1000, 2000)
+TOGETHER = "group commit"
+PAGE = 1000
+FEEDS = 4
 
 
 def one_by_one(cluster: Cluster, producer: AIOKafkaProducer) -> Write:
@@ -67,6 +74,7 @@ async def measure(rounds: int, events: int, partitions: int) -> dict[str, Any]:
                     for group in GROUPS:
                         for way in order:
                             meters[way, group].append(await written(ways[way], records[:group], events))
+            table = await pages(cluster, records[:PAGE], rounds, events)
         finally:
             await transactions.stop()
             await single.stop()
@@ -77,7 +85,39 @@ async def measure(rounds: int, events: int, partitions: int) -> dict[str, Any]:
         "loop": "uvloop",
         "rounds": rounds,
         "cost": [row(meters, way, group, events) for group in GROUPS for way in WAYS],
+        "pages": table,
     }
+
+
+async def pages(cluster: Cluster, page: Sequence[Outgoing], rounds: int, events: int) -> list[dict[str, Any]]:
+    """Let feeds write a page after the other, all at once, both ways in turn."""
+    producer = Transactions(cluster, "pages")
+    await producer.start()
+    committer = Committer(producer, Bytes(cluster.config.in_flight_bytes))
+    task = asyncio.create_task(committer.run())
+    meters = {(way, PAGE): list[rig.Meter]() for way in (TOGETHER, PLAIN)}
+
+    async def feed(write: Write) -> None:
+        for _ in range(max(1, 4 * events // len(page) // FEEDS)):
+            await write(page)
+
+    async def commit(records: Sequence[Outgoing]) -> None:
+        await committer.commit(Unit(list(records)))
+
+    try:
+        async with Sender(cluster, "pages") as sender:
+            ways: list[tuple[str, Write]] = [(TOGETHER, commit), (PLAIN, sender.write)]
+            for _ in range(rounds):
+                ways.reverse()
+                for way, write in ways:
+                    gc.collect()
+                    with rig.Meter() as meter:
+                        await asyncio.gather(*(feed(write) for _ in range(FEEDS)))
+                    meters[way, PAGE].append(meter)
+    finally:
+        await ended(task)
+        await producer.stop()
+    return [row(meters, way, PAGE, 4 * events) for way in (TOGETHER, PLAIN)]
 
 
 async def written(write: Write, group: Sequence[Outgoing], events: int) -> rig.Meter:
@@ -114,7 +154,7 @@ def main() -> None:
     options.add_argument("--partitions", type=int, default=8, help="of each topic; the embedded Kafka has 8")
     chosen = options.parse_args()
     rounds, events = (1, 2000) if chosen.quick else (chosen.rounds, chosen.events)
-    rig.show(rig.run(measure(rounds, events, chosen.partitions)), ("cost",), as_json=chosen.json)
+    rig.show(rig.run(measure(rounds, events, chosen.partitions)), ("cost", "pages"), as_json=chosen.json)
 
 
 if __name__ == "__main__":
