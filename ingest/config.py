@@ -5,10 +5,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Prefix = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9._-]{1,80})?$")]
+
+PublicUrl = Annotated[
+    str,
+    StringConstraints(pattern=r"^(https?://[^\s/?#]+(/[^\s?#]*)?)?$"),
+    AfterValidator(lambda text: text.rstrip("/")),
+]
 
 
 class ConfigError(ValueError):
@@ -25,6 +31,11 @@ class Config(BaseSettings):
         key: Keys that seal secrets, newest first, comma-separated, 32 bytes base64 each.
         session_seconds: How long a silent process keeps its work.
         in_flight_bytes: What may wait in memory for Kafka.
+        ca_file: Certificates to trust for providers' hosts, beside the system's.
+        public_url: Where providers reach the receiver.
+        receive_port: Where the receiver listens; 0: a free port, shown at the start.
+        receive_client_ca: Callers are asked for a certificate of this authority (mutual TLS).
+        receive_rate: Deliveries a second that one address takes; the rest is to be sent again.
     """
 
     model_config = SettingsConfigDict(
@@ -51,7 +62,14 @@ class Config(BaseSettings):
     worker: str = ""
     key: SecretStr = SecretStr("")
     key_file: Path | None = None
-    public_url: str = ""
+    ca_file: Path | None = None
+    public_url: PublicUrl = ""
+    receive_host: str = "127.0.0.1"
+    receive_port: int = Field(default=0, ge=0, le=65535)
+    receive_certificate: Path | None = None
+    receive_private_key: Path | None = None
+    receive_client_ca: Path | None = None
+    receive_rate: float = Field(default=2000.0, gt=0)
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=0, ge=0, le=65535)
     session_seconds: float = Field(default=10.0, ge=1.0, le=300.0)
@@ -68,6 +86,10 @@ class Config(BaseSettings):
                 raise ValueError("SASL needs SLUICE_KAFKA_USERNAME and SLUICE_KAFKA_PASSWORD")
         if bool(self.kafka_certificate) != bool(self.kafka_private_key):
             raise ValueError("a client certificate needs both SLUICE_KAFKA_CERTIFICATE and _PRIVATE_KEY")
+        if bool(self.receive_certificate) != bool(self.receive_private_key):
+            raise ValueError("TLS needs both SLUICE_RECEIVE_CERTIFICATE and SLUICE_RECEIVE_PRIVATE_KEY")
+        if self.receive_client_ca and not self.receive_certificate:
+            raise ValueError("SLUICE_RECEIVE_CLIENT_CA needs SLUICE_RECEIVE_CERTIFICATE: it is a part of TLS")
         return self
 
     @cached_property
@@ -87,6 +109,30 @@ class Config(BaseSettings):
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(f"the TLS files for Kafka can't be used ({error.__class__.__name__}): "
                               "check SLUICE_KAFKA_CA, _CERTIFICATE and _PRIVATE_KEY") from None  # fmt: skip
+        return context
+
+    @cached_property
+    def receiver_tls(self) -> ssl.SSLContext | None:
+        """Build the TLS context that the receiver listens with; None: plain, behind a proxy that ends TLS.
+
+        A caller without a certificate is let in: whether an address needs one is its scheme's decision.
+
+        Raises:
+            ConfigError: A certificate file can't be read.
+        """
+        if not (self.receive_certificate and self.receive_private_key):
+            return None
+        try:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(str(self.receive_certificate), str(self.receive_private_key))
+            if self.receive_client_ca:
+                context.load_verify_locations(str(self.receive_client_ca))
+                context.verify_mode = ssl.CERT_OPTIONAL
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                f"the receiver's TLS files can't be used ({error.__class__.__name__}): "
+                "check SLUICE_RECEIVE_CERTIFICATE, SLUICE_RECEIVE_PRIVATE_KEY and SLUICE_RECEIVE_CLIENT_CA"
+            ) from None
         return context
 
 

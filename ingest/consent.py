@@ -17,7 +17,15 @@ from yarl import URL
 
 from ingest.apis import Consent
 from ingest.errors import Misconfigured, NotAllowed
-from ingest.signin import TokenRefusedError, TokenSet, ask, client_fields, host_of, scrubbed, unless_empty
+from ingest.token_endpoint import (
+    TokenRefusedError,
+    TokenSet,
+    ask,
+    client_fields,
+    host_of,
+    scrubbed,
+    unless_empty,
+)
 
 
 async def exchange(
@@ -105,7 +113,12 @@ async def _loopback(port: int, state: str, came: "asyncio.Future[str]") -> Async
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+        except OSError as error:
+            raise Misconfigured(
+                f"port {port} of this machine can't be opened ({error.strerror}): choose another"
+            ) from None
         yield f"http://127.0.0.1:{runner.addresses[0][1]}/callback"
     finally:
         await runner.cleanup()
@@ -114,7 +127,10 @@ async def _loopback(port: int, state: str, came: "asyncio.Future[str]") -> Async
 async def _paste(pasted: Callable[[], Awaitable[str]], state: str) -> str:
     while True:
         text = (await pasted()).strip()
-        query = URL(text).query if "://" in text else {"code": text, "state": state}
+        try:
+            query = URL(text).query if "://" in text else {"code": text, "state": state}
+        except ValueError:
+            continue
         if text and (code := _code(query, state)) is not None:
             return code
 

@@ -6,20 +6,23 @@ old token once, within the provider's grace.
 """
 
 import asyncio
+from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 from ingest.cluster import Cluster
 from ingest.consuming import Incoming, Place, read_to_end
-from ingest.credentials import Keyring
+from ingest.credentials import Keyring, SealError
 from ingest.errors import Retry
 from ingest.feeds import Clock
 from ingest.publish import Committer, Unit
-from ingest.signin import TokenSet
 from ingest.state import PartitionState, key
+from ingest.token_endpoint import TokenSet
 from schemas.control import Token, Wish
 
 TOKENS = "@tokens"
 """Where a wish's sealed settings carry the tokens that `connect` got."""
+_OF = "of"
 _ATTEMPTS = 5
 
 
@@ -57,15 +60,8 @@ class OwnedTokens:
 
     async def _store(self, tokens: TokenSet, intent: str) -> None:
         wish = self._wish
-        sealed = self._keyring.seal(
-            {
-                "access": tokens.access,
-                "refresh": tokens.refresh,
-                "obtained_at": tokens.obtained_at,
-                "expires_at": min(tokens.expires_at, 1e18),
-            },
-            _bound(wish),
-        )
+        given = wished_tokens(self._keyring, wish)
+        sealed = self._keyring.seal({**sealable(tokens), _OF: _lineage(given)}, _bound(wish))
         made = Token(
             incarnation=wish.incarnation, generation=wish.generation, sealed=sealed, intent=intent,
             at=self._clock.now(),
@@ -113,11 +109,56 @@ class BorrowedTokens:
         """Keep nothing: what can be renewed again and again needs no keeping."""
 
 
+class NewTokens:
+    """Custody of what an admin has just consented to, until it is stored with the wish."""
+
+    def __init__(self, tokens: TokenSet) -> None:
+        self.tokens = tokens
+
+    async def load(self) -> TokenSet | None:
+        """Give the newest."""
+        return self.tokens
+
+    async def intend(self, tokens: TokenSet) -> None:
+        """Note nothing: whoever fails here asks the admin again."""
+
+    async def save(self, tokens: TokenSet) -> None:
+        """Take what came of a refresh."""
+        self.tokens = tokens
+
+
+def sealable(tokens: TokenSet) -> dict[str, Any]:
+    """Give tokens the form in which they are sealed."""
+    return {
+        "access": tokens.access,
+        "refresh": tokens.refresh,
+        "obtained_at": tokens.obtained_at,
+        "expires_at": min(tokens.expires_at, 1e18),
+    }
+
+
 def _newest(keyring: Keyring, wish: Wish, held: Token | None) -> TokenSet | None:
-    if held is not None and held.generation >= wish.generation:
-        return TokenSet(**keyring.open(held.sealed, _bound(wish)))
+    """Choose the owner's tokens if the wish is no newer, or still carries those they stem from.
+
+    A wish is newer for any secret that was changed, or only sealed anew; a consent given anew has others.
+    """
     given = wished_tokens(keyring, wish)
+    if held is not None:
+        current = held.generation >= wish.generation
+        try:
+            kept = keyring.open(held.sealed, _bound(wish))
+        except SealError:
+            if current:
+                raise
+        else:
+            if kept.pop(_OF, None) == _lineage(given) or current:
+                return TokenSet(**kept)
     return TokenSet(**given) if given else None
+
+
+def _lineage(given: Mapping[str, Any] | None) -> str:
+    """Name a consent by the tokens it began with, telling nothing of them."""
+    return sha256(f"{given['access']} {given['refresh']}".encode()).hexdigest() if given else ""
 
 
 def wished_tokens(keyring: Keyring, wish: Wish) -> dict[str, Any] | None:

@@ -26,9 +26,13 @@ from ingest.apis import NONE, Api, Cost, Json, Reply, Signed, Static, Text
 from ingest.bodies import NotJsonError, address, content_of, faults_as_retry, parsed, read, serves
 from ingest.errors import Misconfigured, Refused, Retry, SignInAgain, SourceError
 from ingest.judging import by_status, unusable
+from ingest.outward import open_session, proxy_for
 from ingest.pace import Pace, Spent, lane, retry_after
 from ingest.provider import Provider
-from ingest.signin import Tokens, scrubbed
+from ingest.signin import Tokens
+from ingest.token_endpoint import scrubbed
+
+__all__ = ["LARGEST", "LARGEST_STREAM", "Client", "HiddenError", "Meter", "Silent", "open_session"]
 
 LARGEST: Final = 64 << 20
 """Bytes of a reply that is held in memory."""
@@ -84,22 +88,6 @@ class HiddenError(Exception):
     """What an SDK raised, by its type and cleaned text: the cause of our own error."""
 
 
-def open_session(timeout: float = 60.0, stall: float = 30.0) -> aiohttp.ClientSession:
-    """Open a session as the client wants it: no cookies, honouring the proxy of the environment.
-
-    Args:
-        timeout: Seconds for a whole call, connecting included; streams are bound by `stall` alone.
-        stall: Seconds without a byte.
-    """
-    return aiohttp.ClientSession(
-        cookie_jar=aiohttp.DummyCookieJar(),
-        connector=aiohttp.TCPConnector(limit=512, limit_per_host=64, ttl_dns_cache=60),
-        timeout=aiohttp.ClientTimeout(total=timeout, connect=15, sock_read=stall),
-        headers={"User-Agent": "sluice"},
-        trust_env=True,
-    )
-
-
 class _Request(NamedTuple):
     api: str
     method: str
@@ -115,12 +103,18 @@ class _Request(NamedTuple):
         return f"{self.method} {self.url.host}{scrubbed(self.url.path)}"
 
 
-class _Attempt:
-    """What an attempt used, for the judgement of its failure."""
+class _ProveAgain(Exception):
+    """A nonce is asked for in our proof of possession: the call is repeated with it, once."""
 
-    def __init__(self) -> None:
+
+class _Attempt:
+    """What an attempt used and was told, for the judgement of its failure."""
+
+    def __init__(self, *, nonced: bool = False) -> None:
         self.spent = Spent(0.0, {}, {})
         self.signed: Text = NONE
+        self.told: Text = NONE
+        self.nonced, self.fresh_nonce = nonced, False
 
 
 class Client:
@@ -175,6 +169,7 @@ class Client:
         """Make one call; statuses in `ok` come back like a success. Parameters that are None are left out.
 
         `path` is joined to the api's base, or is an address of one of the provider's apis, as links are.
+        With `If-None-Match` in `headers` and 304 in `ok`, what has not changed comes back as a 304.
         """
         body = data if json is None else orjson.dumps(json)
         typed = {} if json is None else {"Content-Type": "application/json"}
@@ -230,21 +225,28 @@ class Client:
     @asynccontextmanager
     async def paced(
         self, api: str, *, acting_as: str | None = None, axis: str = "", cost: Cost = 1, operation: str = ""
-    ) -> AsyncIterator[None]:
+    ) -> AsyncIterator[str]:
         """Spend, time and count one SDK call; what it raises is translated by `Provider.raised`.
 
-        Time-outs and lost connections that the provider does not translate become Retry.
+        Yields the token the api is signed in with, for the SDK to send; empty where the SDK signs by itself.
+        A SignInAgain drops it. Time-outs and lost connections that the provider does not translate become
+        Retry.
         """
-        limits = self._api(api).limits
-        async with self._pace.spend(api, limits, cost, acting_as=acting_as, axis=axis) as spent:
+        auth, signed = self._api(api).auth, NONE
+        spending = self._pace.spend(api, self._api(api).limits, cost, acting_as=acting_as, axis=axis)
+        async with spending as spent:
             self._waited(spent)
             with self._counted(api, operation or "sdk"):
                 try:
-                    yield
+                    signed = await self._tokens.headers(auth, acting_as)
+                    bearer = signed.get("Authorization", "").partition(" ")[2]
+                    yield auth.value if isinstance(auth, Static) else bearer
                 except Exception as error:
                     ours = self._translated(error, f"{api} {operation}".strip())
                     if isinstance(ours, Retry):
                         self._hold(api, spent, ours)
+                    if isinstance(ours, SignInAgain):
+                        self._tokens.refused(auth, acting_as, signed)
                     if ours is None or ours is error:
                         raise
                     raise ours from HiddenError(f"{type(error).__name__}: {self._clean(str(error))}")
@@ -301,8 +303,12 @@ class Client:
         for _ in range(_REDIRECTS):
             headers = await self._signed(hop, attempt)
             async with self._session.request(
-                hop.method, hop.url, data=hop.body or None, headers=headers, allow_redirects=False, **more
-            ) as answer:
+                hop.method, hop.url, data=hop.body or None, headers=headers, allow_redirects=False,
+                proxy=proxy_for(hop.url), **more,
+            ) as answer:  # fmt: skip
+                attempt.told = _lowered(answer)
+                heard = self._tokens.heard(str(hop.url), attempt.told)
+                attempt.fresh_nonce = heard and "DPoP" in headers
                 onward = self._onward(hop, answer)
                 if onward is None:
                     yield answer
@@ -314,7 +320,7 @@ class Client:
         """Sign for hosts of this api and of those that share its sign-in; others get no credentials."""
         auth = self._apis[hop.api].auth
         if any(api.auth == auth and serves(api.base, hop.url) for api in self._apis.values()):
-            attempt.signed = await self._tokens.headers(auth, hop.acting_as)
+            attempt.signed = await self._tokens.headers(auth, hop.acting_as, hop.method, str(hop.url))
             return {**hop.headers, **attempt.signed}
         return {name: value for name, value in hop.headers.items() if name.lower() not in _PRIVATE}
 
@@ -332,7 +338,9 @@ class Client:
     def _judged(
         self, request: _Request, attempt: _Attempt, answer: aiohttp.ClientResponse, raw: bytes
     ) -> Reply:
-        reply, broken = _reply(answer, raw)
+        if attempt.fresh_nonce and not attempt.nonced and answer.status in {400, 401}:
+            raise _ProveAgain
+        reply, broken = _reply(answer, attempt.told, raw)
         error = self._ruled(attempt, reply)
         if reply.status in request.ok and not isinstance(error, Retry | SignInAgain):
             return reply
@@ -371,17 +379,19 @@ class Client:
             self._pace.pause(error.after, api, bucket, spent)
 
     async def _patiently(self, request: _Request, once: Callable[[_Attempt], Awaitable[T]]) -> T:
-        clock, again = self._pace.clock, False
+        clock, again, nonced = self._pace.clock, False, False
         patience = PATIENCE_TO_ACT if lane.get() == "governance" else PATIENCE
         began, number = clock.time(), 0
         while True:
             number += 1
-            attempt = _Attempt()
+            attempt = _Attempt(nonced=nonced)
             try:
                 return await once(attempt)
+            except _ProveAgain:
+                nonced = True
             except SignInAgain:
                 auth = self._apis[request.api].auth
-                if again or not self._tokens.refused(auth, request.acting_as, attempt.signed):
+                if again or not self._tokens.refused(auth, request.acting_as, attempt.signed, attempt.told):
                     raise Misconfigured(
                         f"{request}: the sign-in is refused (401): check the credentials and their scopes"
                     ) from None
@@ -404,10 +414,13 @@ class Client:
         return [api.base for api in self._apis.values()]
 
 
-def _reply(answer: aiohttp.ClientResponse, raw: bytes) -> tuple[Reply, bool]:
+def _lowered(answer: aiohttp.ClientResponse) -> Text:
+    return {name.lower(): ", ".join(answer.headers.getall(name)) for name in answer.headers}
+
+
+def _reply(answer: aiohttp.ClientResponse, headers: Text, raw: bytes) -> tuple[Reply, bool]:
     """Make a reply, and say whether it is broken."""
     media_type = answer.content_type if "Content-Type" in answer.headers else ""
-    headers = {name.lower(): ", ".join(answer.headers.getall(name)) for name in answer.headers}
     try:
         return Reply(answer.status, headers, raw, parsed(media_type, raw)), False
     except NotJsonError:

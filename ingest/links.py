@@ -2,17 +2,21 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from aiohttp import ClientSession
 from pydantic import ValidationError
 
 from ingest.catalog import providers
 from ingest.credentials import Keyring, SealError, join
+from ingest.custody import TOKENS
 from ingest.errors import Misconfigured
-from ingest.http import Client, open_session
+from ingest.http import Client
 from ingest.metrics import Meter
+from ingest.outward import open_session
 from ingest.pace import Pace
-from ingest.provider import Content, Instance, Provider, Reply
+from ingest.provider import Consent, Content, Instance, Provider, Reply
 from ingest.signin import Custody, Tokens
 from schemas.control import Wish
 
@@ -35,7 +39,7 @@ class _Door:
     def stream(self, *args: Any, **more: Any) -> AbstractAsyncContextManager[Content]:
         return self.client.stream(*args, **more)
 
-    def paced(self, *args: Any, **more: Any) -> AbstractAsyncContextManager[None]:
+    def paced(self, *args: Any, **more: Any) -> AbstractAsyncContextManager[Any]:
         return self.client.paced(*args, **more)
 
 
@@ -47,9 +51,22 @@ class Links:
         keyring: Keyring,
         kinds: Mapping[str, type[Provider[Any]]] | None = None,
         elsewhere: Callable[[str, str], frozenset[str]] = lambda _provider, _name: frozenset(),
+        ca_file: Path | None = None,
     ) -> None:
-        """Keep the keys, the providers, and who else is connected (by provider, apart from a connector)."""
+        """Keep the keys, the providers, and who else is connected (by provider, apart from a connector).
+
+        `ca_file`: certificates that providers' hosts may have beside those this machine trusts.
+        """
         self._keyring, self._kinds, self.elsewhere = keyring, kinds or providers(), elsewhere
+        self._ca_file = ca_file
+
+    def session(self) -> ClientSession:
+        """Open a session towards providers.
+
+        Raises:
+            ConfigError: The CA file can't be read.
+        """
+        return open_session(ca_file=self._ca_file)
 
     def kind(self, name: str) -> type[Provider[Any]]:
         """Get a provider's class.
@@ -70,10 +87,15 @@ class Links:
         kind = self.kind(wish.provider)
         try:
             secret = self._keyring.open(wish.sealed, f"{wish.name}/{wish.incarnation}") if wish.sealed else {}
-            secret.pop("@tokens", None)
+            secret.pop(TOKENS, None)
             return join(kind.settings_type, wish.settings, secret)
         except (SealError, ValidationError) as error:
             raise Misconfigured(f"the settings of {wish.name} can't be used: {_plain(error)}") from None
+
+    def consent(self, provider: str, settings: Any) -> Consent | None:
+        """Find the admin's consent that a provider's sign-in rests on; None: it needs none."""
+        made = self.kind(provider)(settings, _Door(), Instance(""))
+        return next((api.auth for api in made.apis().values() if isinstance(api.auth, Consent)), None)
 
     @asynccontextmanager
     async def open(
@@ -100,7 +122,7 @@ class Links:
         """The same, from settings that are not stored yet."""
         kind = self.kind(provider)
         pace = Pace()
-        async with open_session() as session:
+        async with self.session() as session:
             door = _Door()
             made = kind(settings, door, known or Instance(""), lambda: self.elsewhere(provider, name))
             tokens = Tokens(session, (lambda _: custody) if custody else None, clock=pace.clock)

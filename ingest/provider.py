@@ -187,9 +187,10 @@ class Http(Protocol):
 
     def paced(
         self, api: str, *, acting_as: str | None = None, axis: str = "", cost: Cost = 1, operation: str = ""
-    ) -> AbstractAsyncContextManager[None]:
+    ) -> AbstractAsyncContextManager[str]:
         """Spend, time and count one SDK call; what it raises is translated by `Provider.raised`.
 
+        Gives the token of the sign-in, for the SDK to send; empty where the SDK signs by itself.
         A throttled call is not repeated here: `Retry` reaches the caller's feed, which starts again at its
         cursor; use it around single calls.
         """

@@ -13,7 +13,9 @@ from consumers.governance.policies import PolicyError, document
 from ingest.cluster import spread
 from ingest.config import ConfigError
 from ingest.credentials import split
-from ingest.provider import Grant, Instance, Provider
+from ingest.custody import TOKENS, BorrowedTokens, NewTokens, sealable, wished_tokens
+from ingest.provider import Consent, Grant, Instance, Misconfigured, Provider
+from ingest.token_endpoint import TokenSet
 from schemas.control import Wish
 from sluice.operate import Desk, checked_name
 from sluice.terminal import FailedError, WrongCallError
@@ -140,14 +142,48 @@ def admissible(desk: Desk, asked: Asked, wishes: Mapping[str, Wish]) -> None:
         )
 
 
-async def sign_in(desk: Desk, asked: Asked, made: BaseModel, wishes: Mapping[str, Wish]) -> Connected:
+def consent_wanted(desk: Desk, asked: Asked, made: BaseModel, have: Wish | None) -> Consent | None:
+    """Find the consent that an admin must give first; None: none is needed, or the one at hand serves."""
+    wanted = desk.links.consent(asked.provider, made)
+    if wanted is None or have is None or not wished_tokens(desk.keyring, have):
+        return wanted
+    try:
+        given = desk.links.consent(have.provider, desk.links.settings(have))
+    except Misconfigured:
+        return wanted
+    same = given is not None and given._replace(secret=wanted.secret) == wanted
+    return None if same else wanted
+
+
+async def sign_in(
+    desk: Desk,
+    asked: Asked,
+    made: BaseModel,
+    wishes: Mapping[str, Wish],
+    consented: TokenSet | None = None,
+) -> Connected:
     """Sign in with settings, ask who it is and what is granted, and make the wish.
+
+    Args:
+        desk: The deployment.
+        asked: What is to be connected.
+        made: Its settings.
+        wishes: All that are stored.
+        consented: What came of an admin's consent given now.
 
     Raises:
         SourceError: The provider refuses.
-        FailedError: The instance is connected under another name, or it is another than before.
+        FailedError: The instance is connected under another name, it is another than before, or an admin
+            must consent first.
     """
-    async with desk.links.bare(asked.provider, made, asked.name) as link:
+    have, custody = wishes.get(asked.name), NewTokens(consented) if consented else None
+    if custody is None and consent_wanted(desk, asked, made, have) is not None:
+        raise FailedError(
+            f"{asked.name} needs an admin's consent in a browser: give it with "
+            f"`sluice connect {asked.provider} {asked.name} --settings FILE`"
+        )
+    stored = BorrowedTokens(desk.cluster, desk.keyring, have) if have else None
+    async with desk.links.bare(asked.provider, made, asked.name, custody=custody or stored) as link:
         instance = link.instance
         grants = [grant async for grant in link.provider.probe()]
     for one in wishes.values():
@@ -155,21 +191,23 @@ async def sign_in(desk: Desk, asked: Asked, made: BaseModel, wishes: Mapping[str
             raise FailedError(
                 f"{instance.id} is connected already, as {one.name}: change that one, or disconnect it first"
             )
-    have = wishes.get(asked.name)
     if have is not None and have.instance and have.instance != instance.id:
         raise FailedError(
             f"these settings lead to {instance.id}, but {asked.name} is connected to {have.instance}: "
             "connect the new one under a name of its own"
         )
-    return Connected(_wish(desk, asked, made, instance, wishes), instance, grants)
+    tokens = custody.tokens if custody else None
+    return Connected(_wish(desk, asked, made, instance, wishes, tokens), instance, grants)
 
 
 def unchanged(desk: Desk, asked: Asked, made: BaseModel, have: Wish) -> bool:
     """Whether a connector is as asked for already; sealed settings are compared by opening them."""
     plain, secret = split(made)
+    opened = _opened(desk, have)
+    opened.pop(TOKENS, None)
     return (
         have.settings == plain
-        and _opened(desk, have) == secret
+        and opened == secret
         and have.components == asked.components
         and have.enabled == asked.enabled
     )
@@ -179,9 +217,19 @@ def _opened(desk: Desk, wish: Wish) -> Any:
     return desk.keyring.open(wish.sealed, f"{wish.name}/{wish.incarnation}") if wish.sealed else {}
 
 
-def _wish(desk: Desk, asked: Asked, made: BaseModel, instance: Instance, wishes: Mapping[str, Wish]) -> Wish:
+def _wish(
+    desk: Desk,
+    asked: Asked,
+    made: BaseModel,
+    instance: Instance,
+    wishes: Mapping[str, Wish],
+    tokens: TokenSet | None,
+) -> Wish:
     have = wishes.get(asked.name)
     plain, secret = split(made)
+    kept = sealable(tokens) if tokens else wished_tokens(desk.keyring, have) if have else None
+    if kept and desk.links.consent(asked.provider, made):
+        secret[TOKENS] = kept
     if have is None:
         incarnation = uuid4().hex
         partition = spread(asked.name, range(desk.cluster.owners), [one.partition for one in wishes.values()])

@@ -100,7 +100,7 @@ def test_a_provider_imports_the_contract_and_its_own(name: str) -> None:
             for module in found:
                 top = module.partition(".")[0]
                 ours = top in PACKAGES and not (
-                    module in {"ingest.provider", "ingest.providers", *builders}
+                    module in {"ingest.provider", "ingest.providers", "ingest.paging", *builders}
                     or module == own
                     or module.startswith(f"{own}.")
                 )

@@ -19,6 +19,7 @@ from sluice.terminal import (
 )
 
 if TYPE_CHECKING:
+    from ingest.credentials import Keyring
     from sluice.applying import Plan
     from sluice.connecting import Connected
     from sluice.operate import Outcome, View
@@ -34,23 +35,40 @@ def connect(
     name: Annotated[str, typer.Argument(help="A name of your choice, a-z, 0-9, '.', '_' and '-'.")],
     file: Annotated[str, typer.Option("--settings", help="YAML or JSON; - reads stdin.")],
     component: Annotated[list[str] | None, typer.Option(help="Only this component; may be repeated.")] = None,
+    consent: Annotated[bool, typer.Option("--consent", help="Have an admin consent again.")] = False,
+    port: Annotated[int, typer.Option(help="This machine's port that the consent comes back to.")] = 0,
     no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
     """Connect an app: sign in, check what is granted, save the settings sealed, start.
 
     Secrets may stand in the file by reference: env:NAME or file:PATH. Called again with other settings it
-    changes the connector.
+    changes the connector. Where an app wants an admin's consent, the browser opens for it; without one
+    here, open the address that is shown elsewhere and paste the one it ends at.
 
     Example: sluice connect aws prod --settings prod.yaml
     """
-    go(_connect(provider, name, file, tuple(component or ()), wait=not no_wait, as_json=as_json))
+    go(
+        _connect(
+            provider, name, file, tuple(component or ()), consent=consent, port=port, wait=not no_wait,
+            as_json=as_json,
+        )
+    )  # fmt: skip
 
 
 async def _connect(
-    provider: str, name: str, file: str, components: tuple[str, ...], *, wait: bool, as_json: bool
+    provider: str,
+    name: str,
+    file: str,
+    components: tuple[str, ...],
+    *,
+    consent: bool,
+    port: int,
+    wait: bool,
+    as_json: bool,
 ) -> None:
     from sluice.connecting import Asked, admissible, built, folder_of, read_document, resolved, sign_in
+    from sluice.consenting import consented
     from sluice.operate import OWNER_SECONDS, Desk, checked_name, settings
 
     checked_name(name)
@@ -60,10 +78,16 @@ async def _connect(
     asked = Asked(name=name, provider=provider, components=components)
     wishes = (await desk.view()).wishes
     admissible(desk, asked, wishes)
-    connected = await sign_in(desk, asked, made, wishes)
+    have = None if consent else wishes.get(name)
+    tokens = await consented(desk, asked, made, have, port=port, pasting=file != "-")
+    if consent and tokens is None:
+        raise WrongCallError(f"{provider} needs no consent with these settings: leave --consent away")
+    connected = await sign_in(desk, asked, made, wishes, tokens)
     if not as_json:
         _granted(connected)
     outcome = await desk.store(connected.wish, OWNER_SECONDS if wait else 0)
+    if tokens:
+        note(f"the consent is stored and renewed from now on; see `sluice status {name}`")
     if as_json:
         grants = [one._asdict() for one in connected.grants]
         instance = {"id": connected.instance.id, "name": connected.instance.name}
@@ -210,16 +234,26 @@ def status(
     name: Annotated[str, typer.Argument(help="One connector; without it all.")] = "",
     wait: Annotated[str, typer.Option(help="Wait until it is so: running, disabled, degraded …")] = "",
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 60.0,
+    secrets: Annotated[
+        bool, typer.Option("--secrets", help="Show the secrets of hooks to register by hand.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show connectors as their owners report them, and what to fix.
 
     Example: sluice status prod --wait running
     """
-    go(_status(name, wait, timeout, as_json=as_json))
+    go(_status(name, wait, timeout, secrets=secrets, as_json=as_json))
 
 
-async def _status(name: str, wait: str, timeout: float, *, as_json: bool) -> None:  # noqa: ASYNC109 the option
+async def _status(
+    name: str,
+    wait: str,
+    timeout: float,  # noqa: ASYNC109 the option's name
+    *,
+    secrets: bool,
+    as_json: bool,
+) -> None:
     from sluice.operate import Desk, View, settings
 
     desk = await Desk.open(settings())
@@ -232,7 +266,7 @@ async def _status(name: str, wait: str, timeout: float, *, as_json: bool) -> Non
         await view.read()
         reached = True
     names = [one for one in sorted(view.wishes) if name in ("", one)]
-    rows = [describe(view, one, desk.cluster.config.public_url) for one in names]
+    rows = [describe(view, one, desk.keyring if secrets else None) for one in names]
     if as_json:
         emit(rows[0] if name and rows else rows)
     else:
@@ -249,19 +283,22 @@ def _reached(view: "View", name: str, state: str) -> bool:
                for one in names if one in view.wishes) and bool(view.wishes)  # fmt: skip
 
 
-def describe(view: "View", name: str, public_url: str = "") -> dict[str, Any]:
-    """Put together what is wished and what is reported of a connector."""
+def describe(view: "View", name: str, keyring: "Keyring | None" = None) -> dict[str, Any]:
+    """Put together what is wished and what is reported of a connector; with a keyring also secrets."""
     from ingest.catalog import providers
+    from sluice.status import registration, unreachable
 
     wish, told = view.wishes[name], view.status(name)
-    kind = providers().get(wish.provider)
+    kind, owner = providers().get(wish.provider), f"{wish.name}/{wish.incarnation}"
+    registrations = [registration(one, keyring, owner) for one in view.registrations(name)]
     return {
         "name": name, "provider": wish.provider, "enabled": wish.enabled, "removing": wish.removing,
         "state": told.state if told else "unowned", "why": told.why if told else "no owner has reported",
         "instance": wish.instance, "instance_name": wish.instance_name,
         "revision": wish.revision, "applied": bool(told and told.revision == wish.revision),
         "owner": told.owner if told else "", "at": told.at if told else 0,
-        "address": f"{public_url}/hooks/{name}" if public_url and kind and kind.hooks() else "",
+        "address": next((one["address"] for one in registrations if one.get("address")), ""),
+        "registrations": registrations, "push": unreachable(kind, registrations),
         "missing": {one: list(what) for one, what in told.grants.items() if what} if told else {},
         "feeds": {feed: one.model_dump() for feed, one in told.feeds.items()} if told else {},
         "subscriptions": dict(told.subscriptions) if told else {},
@@ -270,6 +307,7 @@ def describe(view: "View", name: str, public_url: str = "") -> dict[str, Any]:
 
 def _show(rows: list[dict[str, Any]], *, whole: bool) -> None:
     from sluice.operate import now
+    from sluice.status import show as registrations
 
     if not rows:
         note("no connectors yet: make one with `sluice connect`")
@@ -289,8 +327,10 @@ def _show(rows: list[dict[str, Any]], *, whole: bool) -> None:
         )  # fmt: skip
         for capability, what in rows[0]["missing"].items():
             say(f"{capability}: grant {', '.join(what)}")
-        if rows[0]["address"]:
-            say(f"address to register: {rows[0]['address']}")
+        if rows[0]["registrations"]:
+            registrations(rows[0]["registrations"], moment)
+        if rows[0]["push"]:
+            say(rows[0]["push"])
 
 
 def providers(as_json: Json = False) -> None:

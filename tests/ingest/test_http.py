@@ -185,6 +185,29 @@ async def test_ok_statuses_come_back() -> None:
         assert (await one.get(ok=(404,))).json == {"gone": True}
 
 
+async def test_what_has_not_changed_is_not_sent_again() -> None:
+    """An ETag sent back gives 304 as a value; unexpected it is an error."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.headers.get("If-None-Match") == 'W/"v1"':
+            return web.Response(status=304, headers={"ETag": 'W/"v1"'})
+        return web.json_response([1], headers={"ETag": 'W/"v1"'})
+
+    async with answering(handler) as one:
+        tag = {"If-None-Match": (await one.get()).headers["etag"]}
+        again = await one.get(headers=tag, ok=(304,))
+        assert (again.status, again.json, again.headers["etag"]) == (304, None, 'W/"v1"')
+        with pytest.raises(Refused, match="304"):
+            await one.get(headers=tag)
+
+
+async def test_long_headers_are_read() -> None:
+    """A header of 40 KiB, as links with cursors and security policies have it, is no fault."""
+    link = f"<http://a/{'x' * 40_000}>"
+    async with answering(always(204, headers={"Link": link})) as one:
+        assert (await one.get()).headers["link"] == link
+
+
 async def test_hanging_server_ends_in_retry() -> None:
     """A server that never answers, and one that stops in the middle, end in Retry."""
     release = asyncio.Event()

@@ -2,15 +2,16 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Any
 
 import aiohttp
 import jwt
 import pytest
-from aiohttp import web
+from aiohttp import encode_basic_auth, web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -22,8 +23,10 @@ from toy.clock import TestClock
 from toy.tenant import serving
 
 from ingest.errors import Misconfigured, Missing, NotAllowed, Retry, SourceError
+from ingest.proofs import assertion
 from ingest.provider import Auth, ClientCredentials, Consent, JwtBearer, Signed, Static, Text
-from ingest.signin import Tokens, TokenSet, assertion, scrubbed
+from ingest.signin import Tokens
+from ingest.token_endpoint import TokenSet, scrubbed
 
 RSA = rsa.generate_private_key(65537, 2048)
 PEM = RSA.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -34,6 +37,7 @@ class Endpoint:
 
     def __init__(self) -> None:
         self.forms: list[dict[str, str]] = []
+        self.seen: list[Mapping[str, str]] = []
         self.answers: list[tuple[int, Any]] = []
         self.lives: Any = 1000
         self.headers: dict[str, str] = {}
@@ -43,6 +47,7 @@ class Endpoint:
     async def handle(self, request: web.Request) -> web.Response:
         """Answer a token request."""
         self.forms.append({name: str(value) for name, value in (await request.post()).items()})
+        self.seen.append(request.headers)
         if self.gate:
             await self.gate.wait()
         number = len(self.forms)
@@ -280,6 +285,26 @@ async def test_private_key_client() -> None:
     assert (form["client_id"], form["resource"], "client_secret" in form) == ("id", "r", False)
     assert jwt.decode(form["client_assertion"], options={"verify_signature": False})["sub"] == "id"
     assert jwt.get_unverified_header(form["client_assertion"])["x5t"] == "thumb"
+
+
+async def test_client_secret_basic() -> None:
+    """Id and secret go in the header, each encoded as a form would (RFC 6749, section 2.3.1)."""
+    async with rig() as one:
+        await one.token(ClientCredentials(one.endpoint.url, "a:b c", "s/ü%", scope="x", basic=True))
+
+    assert one.endpoint.seen[0]["Authorization"] == encode_basic_auth("a%3Ab+c", "s%2F%C3%BC%25")
+    assert one.endpoint.forms == [{"grant_type": "client_credentials", "scope": "x"}]
+
+
+async def test_an_absolute_end_is_read_by_the_endpoints_clock() -> None:
+    """A token's `expires_at` is no earlier for a clock that is hours ahead."""
+    async with rig() as one:
+        one.endpoint.headers = {"Date": formatdate(one.clock.time() - 7200, usegmt=True)}
+        until = datetime.fromtimestamp(one.clock.time() - 7200 + 3600, UTC).isoformat()
+        one.endpoint.answers = [(200, {"expires_at": until})]
+        assert [await one.token() for _ in range(3)] == ["access-1"] * 3
+        one.clock.now += 3580
+        assert await one.token() == "access-2"
 
 
 def test_keys() -> None:

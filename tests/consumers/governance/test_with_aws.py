@@ -25,11 +25,11 @@ class Unpaced:
     provider: Provider[Any]
 
     @asynccontextmanager
-    async def paced(self, api: str, **_: Any) -> AsyncIterator[None]:
+    async def paced(self, api: str, **_: Any) -> AsyncIterator[str]:
         """Make one call."""
         del api
         try:
-            yield
+            yield ""
         except Exception as error:
             translated = self.provider.raised(error)
             if translated is None:

@@ -33,11 +33,11 @@ class PacedHttp:
         self.calls: list[tuple[str, str, str]] = []
 
     @asynccontextmanager
-    async def paced(self, api: str, *, axis: str = "", operation: str = "", **_: Json) -> AsyncIterator[None]:
+    async def paced(self, api: str, *, axis: str = "", operation: str = "", **_: Json) -> AsyncIterator[str]:
         """Count one call."""
         self.calls.append((api, axis, operation))
         try:
-            yield
+            yield ""
         except Exception as error:
             translated = self.provider.raised(error) if self.provider else None
             if translated is None:
