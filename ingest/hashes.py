@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 
 _SHARDS = 256
 _NEW = 512
+_FEW = 32
+_LARGE = 65_536
 
 
 def from_hex(uid: str) -> int:
@@ -38,45 +40,73 @@ def unpack(raw: bytes) -> "array[int]":
     return hashes
 
 
-class HashSet:
-    """A set of 8-byte hashes."""
+class _Run:
+    """Sorted hashes with a small set of newcomers."""
 
-    __slots__ = ("_new", "_sorted")
+    __slots__ = ("most", "new", "sorted")
 
-    def __init__(self, hashes: Iterable[int] = ()) -> None:
-        self._sorted = array("Q", sorted(set(hashes)))
-        self._new: set[int] = set()
+    def __init__(self, hashes: Iterable[int] = (), most: int = _NEW) -> None:
+        self.sorted = array("Q", sorted(set(hashes)))
+        self.new: set[int] = set()
+        self.most = most
 
     def __contains__(self, key: int) -> bool:
-        if key in self._new:
+        if key in self.new:
             return True
-        place = bisect_left(self._sorted, key)
-        return place < len(self._sorted) and self._sorted[place] == key
+        place = bisect_left(self.sorted, key)
+        return place < len(self.sorted) and self.sorted[place] == key
+
+    def add(self, key: int) -> None:
+        self.new.add(key)
+        if len(self.new) > self.most and len(self.new) > len(self.sorted) >> 3:
+            self.merge()
+
+    def merge(self) -> None:
+        if self.new:
+            self.sorted = array("Q", sorted([*self.sorted, *self.new]))
+            self.new = set()
+
+
+class HashSet:
+    """A set of 8-byte hashes; a large one is split by their first byte, so that no merge takes long."""
+
+    __slots__ = ("_runs", "_shift", "_size")
+
+    def __init__(self, hashes: Iterable[int] = ()) -> None:
+        self._runs, self._shift = [_Run()], 64
+        self._size = 0
+        self.update(hashes)
+
+    def __contains__(self, key: int) -> bool:
+        return key in self._runs[key >> self._shift]
 
     def __len__(self) -> int:
-        return len(self._sorted) + len(self._new)
+        return self._size
 
     def __iter__(self) -> Iterator[int]:
-        self._merge()
-        return iter(self._sorted)
+        for run in self._runs:
+            run.merge()
+            yield from run.sorted
 
     def add(self, key: int) -> None:
         """Add one hash."""
-        if key not in self:
-            self._new.add(key)
-            if len(self._new) > max(_NEW, len(self._sorted) >> 3):
-                self._merge()
+        run = self._runs[key >> self._shift]
+        if key not in run:
+            run.add(key)
+            self._size += 1
+            if self._size > _LARGE and len(self._runs) == 1:
+                self._split()
 
     def update(self, keys: Iterable[int]) -> None:
         """Add many."""
-        self._new.update([key for key in keys if key not in self])
-        if len(self._new) > max(_NEW, len(self._sorted) >> 3):
-            self._merge()
+        for key in keys:
+            self.add(key)
 
-    def _merge(self) -> None:
-        if self._new:
-            self._sorted = array("Q", sorted([*self._sorted, *self._new]))
-            self._new = set()
+    def _split(self) -> None:
+        parts: list[list[int]] = [[] for _ in range(_SHARDS)]
+        for key in self:
+            parts[key >> 56].append(key)
+        self._runs, self._shift = [_Run(part, _FEW) for part in parts], 56
 
 
 class HashMap:

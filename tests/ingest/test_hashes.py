@@ -23,13 +23,14 @@ def test_a_hash_set_is_a_set(first: list[int], added: list[int]) -> None:
     assert all((key in ours) == (key in model) for key in range(41))
 
 
-def test_a_hash_set_stays_a_set_over_merges() -> None:
-    """Thousands of newcomers, which are merged on the way, change nothing but the storage."""
-    keys = [number * 0x9E3779B97F4A7C15 % 2**64 for number in range(5000)]
+@pytest.mark.parametrize("count", [5_000, 150_000])
+def test_a_hash_set_stays_a_set_over_merges(count: int) -> None:
+    """Newcomers that are merged on the way, and a large set's split, change nothing but the storage."""
+    keys = [number * 0x9E3779B97F4A7C15 % 2**64 for number in range(count)]
     ours = HashSet()
-    for key in [*keys, *keys]:
-        ours.add(key)
-    assert len(ours) == 5000
+    ours.update([*keys, *keys])
+    assert len(ours) == count
+    assert all(key in ours for key in keys)
     assert list(ours) == sorted(keys)
     assert (1 in ours) == (1 in keys)
 
