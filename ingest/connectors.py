@@ -21,14 +21,14 @@ from ingest.errors import Misconfigured, NotAllowed, Retry, SourceError
 from ingest.feeds import AxisFeed, Clock, Owner, Progress
 from ingest.links import Link, Links
 from ingest.log import redact
-from ingest.mapping import Preparation
+from ingest.mapping import Preparation, Prepared
 from ingest.provider import Provider
 from ingest.publish import Committer, StoppedError, Unit
 from ingest.push import Delivery, Hooked
 from ingest.reads import Axis, Feed, Nudge
 from ingest.reporting import health_record, summed
 from ingest.state import STATUS, ConnectorState, PartitionState, key
-from ingest.subscriptions import Keeper
+from ingest.subscriptions import Keeper, keepers
 from ingest.tasks import ended
 from ingest.windows import now_ms
 from schemas.control import Status, Wish
@@ -123,6 +123,14 @@ class Connector:
         found: Iterable[Hooked] = getattr(self._link.provider, hook)(delivery)
         return found
 
+    def keepers(self) -> list[Keeper]:
+        """Give who keeps its registrations."""
+        return self._keepers
+
+    def _found(self, feed: str, axis: str, prepared: Prepared) -> None:
+        for keeper in self._keepers:
+            keeper.found(feed, axis, prepared)
+
     def any_axis(self, feed: str, axis: str) -> AxisFeed:
         """Find the runner of a feed on an axis, or make one that only commits."""
         running = self._axes.get(feed, {}).get(axis)
@@ -142,6 +150,7 @@ class Connector:
         try:
             if not self.wish.enabled:
                 await self._enter("disabled")
+                await self._unregister()
                 await asyncio.Event().wait()
             while True:
                 try:
@@ -162,6 +171,14 @@ class Connector:
                     await keeper.remove_all()
         except (SourceError, OSError, TimeoutError) as error:
             self._log.warning("registrations may remain at the provider", why=redact(str(error))[:200])
+
+    async def _unregister(self) -> None:
+        """Have the provider stop pushing to a disabled connector, however long it takes to reach it."""
+        pause = _GATE_SECONDS
+        while not all(one.manual for one in self._state.registrations.values()):
+            await self.remove()
+            await self._services.clock.sleep(pause)
+            pause = min(pause * 2, _PROBE_SECONDS)
 
     async def _live(self) -> None:
         await self._enter("checking")
@@ -212,13 +229,10 @@ class Connector:
             wish, self._partition, self._state, self._committer, preparation, services.clock, wish.provider,
             repeats=int(repeats.total_seconds() * 1000) if repeats else 0,
             nudge=self.nudge, changed=self._dirty.set, report=self.report,
-            full_reads=self._full_reads,
+            full_reads=self._full_reads, found=self._found,
         )  # fmt: skip
         self.connected.set()
-        address = f"{services.public_url}/hooks/{wish.name}" if services.public_url else ""
-        self._keepers = [
-            Keeper(self.owner, link.provider, one, services.keyring, address) for one in kind.subscriptions
-        ]
+        self._keepers = keepers(self.owner, link.provider, services.keyring, services.public_url)
 
     def _full_reads(self) -> list[tuple[str, str]] | None:
         """List the feeds and axes that read all there is; None while some are not known yet."""

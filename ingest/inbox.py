@@ -6,7 +6,7 @@ Its position is a cursor of ours, committed with the events a record led to, not
 import asyncio
 import base64
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,15 @@ import orjson
 import structlog
 
 from ingest import metrics
+from ingest.apis import Json
 from ingest.cluster import Cluster
 from ingest.consuming import Follower, Incoming, Place
+from ingest.hashes import from_hex
 from ingest.mapping import Source, letter_record
 from ingest.producing import Outgoing
 from ingest.publish import Committer, Unit
 from ingest.push import Broken, Delivery, Held, Pushed
-from ingest.reads import Nudge
+from ingest.reads import Event, Instance, Mapped, Nudge
 from ingest.state import INBOX, PartitionState, key
 from ingest.windows import now_ms
 from schemas.control import DeadLetter, Inbox, InboxCursor, Record, UnreadableRecordError
@@ -149,24 +151,43 @@ class InboxWorker:
         delivery = Delivery(
             wanted.method, wanted.headers, wanted.query, base64.b64decode(wanted.body), wanted.axis or ""
         )
+        told: list[tuple[str, Collection[int] | None]] = []
         for each in connector.deliver(wanted.hook, delivery):
             match each:
                 case Pushed():
-                    self._pushed(connector, each, unit)
+                    told.append((each.feed, self._pushed(connector, each, unit)))
                 case Nudge():
+                    told.append((each.feed, None))
                     after.append(partial(connector.nudge, each))
-                case Broken() | Held():
+                case Broken():
+                    after += [partial(keeper.broken, each) for keeper in connector.keepers()]
+                case Held():
                     _log.warning("not acted on", connector=wanted.connector, what=type(each).__name__)
+        after += [
+            partial(keeper.heard, wanted.hook, wanted.axis or "", told) for keeper in connector.keepers()
+        ]
 
-    def _pushed(self, connector: "Connector", pushed: Pushed, unit: Unit) -> None:
+    def _pushed(self, connector: "Connector", pushed: Pushed, unit: Unit) -> list[int]:
+        """Prepare what a delivery carries, and tell which occurrences that are, published before or not."""
         owner, feed = connector.owned(), connector.kind.feeds()[pushed.feed]
-        source = Source(feed.name, pushed.axis, feed.to[pushed.mapper], pushed.mapper)
+        mapper, mapped = feed.to[pushed.mapper], list[Event]()
+
+        def noting(record: Json, instance: Instance) -> Iterator[Mapped]:
+            for one in mapper(record, instance):
+                if one.__class__ is dict:
+                    mapped.append(one)
+                yield one
+
+        source = Source(feed.name, pushed.axis, noting, pushed.mapper)
         runner = connector.any_axis(feed.name, pushed.axis)
         prepared = owner.preparation.prepare(pushed.records, source)
         made = runner.unit(prepared, source, (0, 0))
         unit.records += made.records
         unit.committed += made.committed
         unit.replace = made.replace
+        # Preparing an event stamps its id on it.
+        ids = [one.get("metadata", {}).get("uid") for one in mapped]
+        return [from_hex(uid) for uid in ids if uid]
 
     def _put_back(self, letter: DeadLetter, unit: Unit) -> None:
         """Put a record back on its topic; if the broker refuses it again, it is a dead letter again."""

@@ -32,6 +32,9 @@ quota_remaining = _gauge("quota_remaining_ratio", "Budget left, 0 to 1.", "provi
 quota_wait = _histogram("quota_wait_seconds", "How long calls waited for budget.", _FAST, "provider")
 events_published = _counter("events_published", "Events committed.", "provider", "feed", "topic")
 events_duplicate = _counter("events_duplicate", "Events that were published before.", "provider", "feed")
+events_recovered = _counter(
+    "events_recovered", "Events that polls found and a push should have brought.", "provider", "feed"
+)
 dead_letters = _counter("dead_letters", "Records that could not be used.", "provider", "feed", "reason")
 cursor_age = _gauge("cursor_age_seconds", "How far behind the slowest axis is.", "provider", "feed")
 event_delay = _histogram(

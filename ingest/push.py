@@ -6,20 +6,28 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from ingest.apis import NONE, Json, Text
-from ingest.reads import Axes, Axis, Nudge, Ref
+from ingest.reads import Axes, Axis, Event, Nudge, Ref
 
 F = TypeVar("F", bound=Callable[..., Any])
 P_contra = TypeVar("P_contra", contravariant=True)
 
 
+LARGEST = 750_000
+"""Bytes of a body that still fit one record of the inbox, written as base64."""
+
+
 class Delivery(NamedTuple):
-    """One stored request as it came, header names in lower case; `axis` is its registration's."""
+    """One request as it came, header names in lower case; `axis` is its registration's.
+
+    `peer` has the names in the caller's TLS certificate, checked by our own server; it is not stored.
+    """
 
     method: str
     headers: Text
     query: Text
     body: bytes
     axis: str = ""
+    peer: tuple[str, ...] = ()
 
 
 class Answer(NamedTuple):
@@ -58,16 +66,27 @@ Hooked: TypeAlias = Pushed | Nudge | Broken | Held
 class Scheme:
     """How an address is guarded: pure, in constant time.
 
-    `secrets` come newest first, several while a rotation lasts; `keys` fetches a public key by address,
-    from the
-    core's cache. The default verifies nothing and therefore refuses everything.
+    `secrets` come newest first, several while a rotation lasts; `keys` has the public key, by the address
+    that `key_address` named. The default verifies nothing and therefore refuses everything.
+
+    Attributes:
+        ok: What the provider takes for success.
+        largest: Bytes of a body; a larger one is answered 413.
+        conceals: Headers, in lower case, that are never stored: they hold secrets.
     """
 
-    ok: ClassVar[Answer] = Answer()
+    ok: Answer = Answer()
+    largest: int = LARGEST
+    conceals: frozenset[str] = frozenset({"authorization", "proxy-authorization", "cookie"})
 
     def handshake(self, delivery: Delivery, secrets: Sequence[str]) -> Answer | None:
         """Answer the provider's proof of ownership, which comes before any authentication; None: not one."""
         del delivery, secrets
+        return None
+
+    def key_address(self, delivery: Delivery) -> str | None:
+        """Name where the public key is that `verify` needs; only ever a host that the scheme allows."""
+        del delivery
         return None
 
     def verify(
@@ -76,6 +95,11 @@ class Scheme:
         """Tell whether the raw body is the provider's."""
         del delivery, secrets, keys, now
         return False
+
+    def confirm_address(self, delivery: Delivery) -> str | None:
+        """Name what the core fetches to confirm the registration, once verified; a host that it allows."""
+        del delivery
+        return None
 
     def delivery_id(self, delivery: Delivery) -> str | None:
         """Name what stays equal on redelivery; None: the core hashes the body."""
@@ -117,7 +141,10 @@ class Wanted(NamedTuple):
 
 
 class Registered(NamedTuple):
-    """A registration as the provider has it; `data` is small JSON that `renew` and `remove` get back."""
+    """A registration as the provider has it; `data` is small JSON that `renew` and `remove` get back.
+
+    In a listing `data["address"]` may say where it delivers to: one that was led elsewhere is replaced.
+    """
 
     id: str
     expires: datetime | None = None
@@ -129,8 +156,7 @@ class Subscription(Protocol[P_contra]):
     """A kind of registration: the core knows when, the provider how.
 
     `brings` names the hook, or the stream feed, that receives it; `speeds_up` the feeds whose polls prove
-    that it
-    works; `lasts` how long one lives (None: for good).
+    that it works; `lasts` how long one lives (None: for good).
     """
 
     brings: ClassVar[str]
@@ -150,6 +176,11 @@ class Subscription(Protocol[P_contra]):
         """Prolong it; None: create a new one."""
         del p, it, w, how
         return None
+
+    def expects(self, event: Event) -> bool:
+        """Tell whether an event that a poll found should have been pushed."""
+        del event
+        return True
 
     def listed(self, p: P_contra) -> AsyncIterator[Registered] | None:
         """List what the provider has of ours; None: it can't be asked."""

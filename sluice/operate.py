@@ -23,7 +23,7 @@ from ingest.links import Links
 from ingest.producing import Outgoing, Sender
 from ingest.provider import Provider
 from ingest.state import STATUS, parts_of
-from schemas.control import Status, UnreadableRecordError, Wish
+from schemas.control import Registration, Status, UnreadableRecordError, Wish
 from sluice.broker_folder import data_folder
 from sluice.terminal import FailedError, WrongCallError, note
 
@@ -108,11 +108,13 @@ class View:
     def __init__(self, cluster: Cluster, partitions: Iterable[int] | None = None) -> None:
         self._cluster = cluster
         numbers = range(cluster.owners) if partitions is None else partitions
-        self._places = [Place(topic, p) for p in numbers for topic in ("connectors", "cursors")]
+        topics = ("connectors", "cursors", "subscriptions")
+        self._places = [Place(topic, p) for p in numbers for topic in topics]
         self._follower = Follower(cluster, "cli")
         self._changed = asyncio.Event()
         self.wishes: dict[str, Wish] = {}
         self._statuses: dict[str, Status] = {}
+        self._registrations: dict[str, dict[tuple[str, ...], Registration]] = {}
 
     async def read(self) -> dict[Place, int]:
         """Read to the end and say where to go on.
@@ -139,6 +141,13 @@ class View:
         status, wish = self._statuses.get(name), self.wishes.get(name)
         return status if status and wish and status.incarnation == wish.incarnation else None
 
+    def registrations(self, name: str) -> list[Registration]:
+        """What is registered at the provider for a connector as it is wished now, and what by hand."""
+        wish, found = self.wishes.get(name), self._registrations.get(name, {})
+        return [
+            found[place] for place in sorted(found) if wish and found[place].incarnation == wish.incarnation
+        ]
+
     async def until(self, done: Callable[[], bool], seconds: float) -> bool:
         """Wait until something is so; False when the time is up."""
         try:
@@ -157,19 +166,22 @@ class View:
 
     def _take(self, record: Incoming) -> None:
         parts = parts_of(record.key)
-        name = parts[0] if record.topic == "cursors" else record.key.decode("utf-8", "replace")
+        name = record.key.decode("utf-8", "replace") if record.topic == "connectors" else parts[0]
         if record.topic == "cursors" and parts[1:] != [STATUS]:
             return
         try:
             if record.topic == "connectors":
                 self._keep(self.wishes, name, None if record.value is None else Wish.load(record.value))
+            elif record.topic == "subscriptions":
+                made = None if record.value is None else Registration.load(record.value)
+                self._keep(self._registrations.setdefault(name, {}), tuple(parts[1:]), made)
             else:
                 self._keep(self._statuses, name, None if record.value is None else Status.load(record.value))
         except UnreadableRecordError as error:
             note(f"{name}: passed over, {error}")
 
     @staticmethod
-    def _keep(into: dict[str, Any], name: str, value: Any) -> None:
+    def _keep(into: dict[Any, Any], name: Any, value: Any) -> None:
         if value is None:
             into.pop(name, None)
         else:
@@ -208,7 +220,7 @@ class Desk:
     @property
     def links(self) -> Links:
         """The links to the providers."""
-        return Links(self.keyring, self.kinds)
+        return Links(self.keyring, self.kinds, ca_file=self.cluster.config.ca_file)
 
     def kind(self, provider: str) -> type[Provider[Any]]:
         """Get a provider's class.

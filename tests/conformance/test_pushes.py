@@ -120,7 +120,8 @@ async def test_registrations_are_made_and_taken_away(core: Core, toy: ToySite) -
         wish = await ready(core, toy)
         await rig.until(lambda: len(toy.tenant.hooks) == 1)
         first = dict(toy.tenant.hooks)
-        assert next(iter(first.values()))["address"] == "https://sluice.example/hooks/pushed"
+        name, made = next(iter(first.items()))
+        assert made["address"] == f"https://sluice.example/v1/toy/changed/{name}"
     async with Process(core):
         await core.reached(wish, "running")
         await core.settled(wish)

@@ -1,4 +1,4 @@
-"""Registrations: durable before they are made, made once, repaired, renewed, removed."""
+"""Registrations: durable before they are made, made once, repaired, renewed, rotated, removed."""
 
 import asyncio
 import contextlib
@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import pairwise
+from typing import Any, ClassVar
 
+import orjson
 import pytest
+from rig import until
 
 from ingest.cluster import Cluster
 from ingest.config import Config
@@ -17,11 +20,13 @@ from ingest.consuming import Incoming
 from ingest.credentials import Keyring
 from ingest.errors import Misconfigured, NotAllowed, Refused, Retry
 from ingest.feeds import Owner
-from ingest.mapping import Preparation
+from ingest.hashes import from_hex
+from ingest.mapping import Preparation, Prepared
 from ingest.producing import BrokenError, Outgoing
 from ingest.publish import Bytes, Committer, StoppedError
-from ingest.push import Registered, Subscription, Wanted
+from ingest.push import Broken, Registered, Subscription, Wanted
 from ingest.reads import Axis, Instance
+from ingest.roll import ByHand
 from ingest.state import PartitionState
 from ingest.subscriptions import Keeper
 from schemas.control import Registration, Wish
@@ -70,6 +75,14 @@ class Tenant:
     unhealthy: set[str] = field(default_factory=set)
     can_list: bool = True
     can_renew: bool = True
+    verifies: bool = True
+    where: dict[str, str] = field(default_factory=dict)
+    hows: list[Any] = field(default_factory=list)
+
+    @classmethod
+    def hooks(cls) -> dict[str, Any]:
+        """Name the hooks."""
+        return {"changed": None}
 
 
 async def axes(p: Tenant) -> AsyncIterator[Axis]:
@@ -82,7 +95,7 @@ class Hooks(Subscription[Tenant]):
     """A registration an axis, for a day."""
 
     brings = "changed"
-    lasts = timedelta(days=1)
+    lasts: ClassVar[timedelta | None] = timedelta(days=1)
     per = axes
 
     async def create(self, p: Tenant, w: Wanted) -> Registered:
@@ -95,16 +108,21 @@ class Hooks(Subscription[Tenant]):
         if error := p.errors.get(w.axis.key):
             raise error
         p.made[w.id] = w
-        return Registered(w.id, w.expires, data={"n": 1})
+        return Registered(w.id, w.expires, p.verifies, {"n": 1})
 
     async def renew(self, p: Tenant, it: Registered, w: Wanted, how: Any) -> Registered | None:
         """Prolong."""
         p.calls.append(f"renew {w.axis.key}")
+        p.hows.append(how)
         assert it.data == {"n": 1}
-        return Registered(it.id, w.expires, data=it.data) if p.can_renew else None
+        if p.can_renew and p.verifies:
+            p.unhealthy.discard(it.id)
+        return Registered(it.id, w.expires, p.verifies, it.data) if p.can_renew else None
 
     async def remove(self, p: Tenant, it: Registered) -> None:
         """Take away; what is gone is fine."""
+        if error := p.errors.get("remove"):
+            raise error
         p.calls.append("remove")
         p.made.pop(it.id, None)
 
@@ -113,8 +131,18 @@ class Hooks(Subscription[Tenant]):
         return self._all(p) if p.can_list else None
 
     async def _all(self, p: Tenant) -> AsyncIterator[Registered]:
+        if error := p.errors.get("list"):
+            raise error
         for one, wanted in p.made.items():
-            yield Registered(one, wanted.expires, one not in p.unhealthy, {"n": 1})
+            data = {"n": 1, "address": p.where.get(one, wanted.address)}
+            yield Registered(one, wanted.expires, p.verifies and one not in p.unhealthy, data)
+
+
+class Stream(Hooks):
+    """The same for a stream, which has neither an address nor a secret to replace."""
+
+    brings = "stream"
+    lasts = None
 
 
 @dataclass
@@ -134,7 +162,11 @@ class Clock:
 
 @asynccontextmanager
 async def keeping(
-    tenant: Tenant, clock: Clock | None = None, address: str = "https://s.example/hooks/c"
+    tenant: Tenant,
+    clock: Clock | None = None,
+    url: str = "https://s.example",
+    kind: Subscription[Any] | None = None,
+    **more: Any,
 ) -> AsyncIterator[Keeper]:
     """Take over with what Kafka has, and keep."""
     clock = clock or Clock()
@@ -153,7 +185,8 @@ async def keeping(
     owner = Owner(wish, state, mine, committer, preparation, clock, "toy")
     task = asyncio.create_task(committer.run())
     try:
-        yield Keeper(owner, tenant, Hooks(), RING, address)  # type: ignore[arg-type]  # no more is asked of it
+        provider: Any = tenant  # no more is asked of it
+        yield Keeper(owner, provider, kind or Hooks(), RING, url, **more)
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError, BrokenError):
@@ -204,39 +237,279 @@ async def test_what_can_not_be_listed_is_wanted_under_the_same_id() -> None:
     assert len(tenant.made) == 1
 
 
-@pytest.mark.parametrize("how", ["gone", "unhealthy"])
-async def test_a_lost_registration_is_repaired(how: str) -> None:
-    """Someone deleted it at the provider, or the provider switched it off."""
+async def test_one_that_is_gone_is_made_again() -> None:
+    """Someone deleted it at the provider: the same address and secret are registered again."""
     tenant = Tenant(Kafka())
     async with keeping(tenant) as keeper:
         await keeper.check()
-        if how == "gone":
-            tenant.made.clear()
-        else:
-            tenant.unhealthy = set(tenant.made)
+        before = dict(tenant.made)
+        tenant.made.clear()
         await keeper.check()
-        tenant.unhealthy = set()
         await keeper.check()
     assert tenant.calls == ["create ", "create "]
+    assert tenant.made == before
+
+
+async def test_one_that_is_switched_off_is_mended() -> None:
+    """The provider switched it off; renewing switches it on again."""
+    tenant = Tenant(Kafka())
+    async with keeping(tenant) as keeper:
+        await keeper.check()
+        tenant.unhealthy = set(tenant.made)
+        await keeper.check()
+        await keeper.check()
+        assert keeper.problems == {}
+    assert tenant.calls == ["create ", "renew "]
+
+
+@pytest.mark.parametrize("how", ["unhealthy", "elsewhere"])
+async def test_one_that_can_not_be_mended_is_replaced(how: str) -> None:
+    """It can't be renewed, or someone turned it to another address: a fresh one, then the old one goes."""
+    tenant = Tenant(Kafka(), can_renew=False)
+    async with keeping(tenant) as keeper:
+        await keeper.check()
+        (first,) = tenant.made
+        if how == "unhealthy":
+            tenant.unhealthy = {first}
+        else:
+            tenant.where[first] = "https://attacker.example/"
+        await keeper.check()
+        await keeper.check()
+    assert [one for one in tenant.calls if one != "renew "] == ["create ", "create ", "remove"]
     assert len(tenant.made) == 1
+    assert first not in tenant.made
+
+
+async def test_one_that_stays_ill_is_not_made_anew_all_the_time() -> None:
+    """The provider can't reach us: it shows, and each new attempt waits longer."""
+    tenant, clock = Tenant(Kafka(), verifies=False), Clock()
+    async with keeping(tenant, clock) as keeper:
+        await keeper.check()
+        assert "verify" in keeper.problems[""]
+        made = []
+        for _ in range(24 * 12):
+            clock.time += 300_000
+            await keeper.check()
+            made.append(tenant.calls.count("create "))
+        assert made[:11] == [1] * 11
+        assert made[-1] <= 6
+        assert len(tenant.made) == 1
+        tenant.verifies = True
+        await keeper.check()
+        assert keeper.problems == {}
+    (stored,) = tenant.kafka.stored().values()
+    assert stored is not None
+    assert (stored.healthy, stored.why) == (True, "")
 
 
 @pytest.mark.parametrize("can_renew", [True, False])
-async def test_it_is_renewed_at_half_its_life(can_renew: bool) -> None:
-    """Not before; a kind that can't be renewed is made anew."""
+async def test_it_is_renewed_around_half_its_life(can_renew: bool) -> None:
+    """Not all at once, not before; a kind that can't be renewed is made anew, then the old one goes."""
     tenant, clock = Tenant(Kafka(), can_renew=can_renew), Clock()
     async with keeping(tenant, clock) as keeper:
         await keeper.check()
-        clock.time += DAY // 2 - 1000
+        clock.time += int(DAY * 0.39)
         await keeper.check()
         assert tenant.calls == ["create "]
-        clock.time += 2000
+        clock.time += int(DAY * 0.22)
         await keeper.check()
         await keeper.check()
-    assert tenant.calls == ["create ", "renew ", *([] if can_renew else ["create "])]
+    assert tenant.calls == ["create ", "renew ", *([] if can_renew else ["create ", "remove"])]
     (stored,) = tenant.kafka.stored().values()
     assert stored is not None
     assert stored.expires == clock.time + DAY
+    assert len(tenant.made) == 1
+
+
+async def test_many_are_not_renewed_at_one_moment() -> None:
+    """Registrations made together fall due apart."""
+    tenant, clock = Tenant(Kafka(), axes=[f"a{number}" for number in range(40)]), Clock()
+    async with keeping(tenant, clock) as keeper:
+        await keeper.check()
+        renewals = []
+        for _ in range(70):
+            clock.time += DAY // 100
+            before = len(tenant.hows)
+            await keeper.check()
+            renewals.append(len(tenant.hows) - before)
+    assert sum(renewals) == 40
+    assert sum(renewals[:39]) == 0
+    assert max(renewals) < 15
+
+
+async def test_the_secret_is_replaced_on_a_schedule() -> None:
+    """A fresh address and secret, durable before the provider knows them; the old ones work for an hour."""
+    tenant, clock = Tenant(Kafka()), Clock()
+    async with keeping(tenant, clock) as keeper:
+        await keeper.check()
+        (first,) = tenant.made.values()
+        for _ in range(23 * 4):
+            clock.time += DAY // 4
+            await keeper.check()
+        assert list(tenant.made) == [first.id]
+        for _ in range(14 * 4):
+            if len(tenant.made) == 1:
+                clock.time += DAY // 4
+                await keeper.check()
+        assert len(tenant.made) == 2
+        (stored,) = tenant.kafka.stored().values()
+        assert stored is not None
+        fresh = tenant.made[stored.id]
+        secrets = {one: RING.open(sealed, "c/1") for one, sealed in stored.accepted().items()}
+        assert secrets == {fresh.id: fresh.secret, first.id: first.secret}
+        assert fresh.secret != first.secret
+        assert fresh.address != first.address
+        clock.time += 3_500_000
+        await keeper.check()
+        assert len(tenant.made) == 2
+        clock.time += 200_000
+        await keeper.check()
+    assert list(tenant.made) == [fresh.id]
+    (stored,) = tenant.kafka.stored().values()
+    assert stored is not None
+    assert list(stored.accepted()) == [fresh.id]
+
+
+@pytest.mark.parametrize("breaks", [1, 2, 3, 4, 5, 6, 7])
+async def test_a_crash_during_a_replacement_leaves_one(breaks: int) -> None:
+    """Whichever commit is cut off, in the end one is registered, and it is the one that is stored."""
+    tenant, clock = Tenant(Kafka()), Clock()
+    async with keeping(tenant, clock) as keeper:
+        await keeper.check()
+    tenant.kafka.breaks = {tenant.kafka.commits + breaks}
+    clock.time += 40 * DAY
+    async with keeping(tenant, clock) as keeper:
+        with contextlib.suppress(StoppedError):
+            for _ in range(100):
+                await keeper.check()
+                clock.time += 8_000_000
+    assert tenant.kafka.commits >= max(tenant.kafka.breaks)
+    for _ in range(4):
+        clock.time += 4_000_000
+        async with keeping(tenant, clock) as keeper:
+            await keeper.check()
+    (stored,) = tenant.kafka.stored().values()
+    assert stored is not None
+    assert list(tenant.made) == [stored.id]
+    assert stored.former is None
+
+
+async def test_a_stream_has_nothing_to_rotate() -> None:
+    """No address of ours, no secret: it stays as it is for years."""
+    tenant, clock = Tenant(Kafka()), Clock()
+    async with keeping(tenant, clock, kind=Stream()) as keeper:
+        await keeper.check()
+        clock.time += 100 * DAY
+        await keeper.check()
+    assert tenant.calls == ["create "]
+    assert [one.address for one in tenant.made.values()] == [""]
+
+
+async def test_a_process_that_was_frozen_does_not_call() -> None:
+    """More than five seconds after the intent was stored it is stored again, which only the owner can."""
+    times = iter([0.0, 60.0, 60.0, 60.0])
+    tenant = Tenant(Kafka(breaks={2}))
+    async with keeping(tenant, monotonic=lambda: next(times)) as keeper:
+        with pytest.raises(StoppedError):
+            await keeper.check()
+    assert tenant.calls == []
+
+
+async def test_wanted_is_found_at_the_provider_by_its_address() -> None:
+    """A provider that gives ids of its own is asked by the address, whose end nobody can guess."""
+    tenant = Tenant(Kafka(breaks={2}))
+    async with keeping(tenant) as keeper:
+        with pytest.raises(StoppedError):
+            await keeper.check()
+    (wanted,) = tenant.made.values()
+    tenant.made = {"their-7": wanted}
+    async with keeping(tenant) as keeper:
+        await keeper.check()
+    assert tenant.calls == ["create "]
+    (stored,) = tenant.kafka.stored().values()
+    assert stored is not None
+    assert stored.registered["id"] == "their-7"
+
+
+async def test_ids_and_secrets_can_not_be_guessed() -> None:
+    """128 random bits in the address, 256 in the secret, none like another."""
+    tenant = Tenant(Kafka(), axes=[f"a{number}" for number in range(50)])
+    async with keeping(tenant) as keeper:
+        await keeper.check()
+    made = list(tenant.made.values())
+    assert {one.address for one in made} == {f"https://s.example/v1/toy/changed/{one.id}" for one in made}
+    assert {len(bytes.fromhex(one.id)) for one in made} == {16}
+    assert {len(bytes.fromhex(one.secret)) for one in made} == {32}
+    assert len({one.id for one in made}) == len({one.secret for one in made}) == 50
+
+
+@pytest.mark.parametrize("can_renew", [True, False])
+async def test_what_a_hook_says_of_it_reaches_renew(can_renew: bool) -> None:
+    """At once, with the hook's own words; what can't be renewed is made anew; a stranger's id is nothing."""
+    tenant = Tenant(Kafka(), can_renew=can_renew)
+    async with keeping(tenant) as keeper:
+        await keeper.check()
+        (one,) = tenant.made
+        keeper.broken(Broken("a stranger", "x"))
+        await keeper.check()
+        assert tenant.hows == []
+        keeper.broken(Broken(one, {"lifecycle": "reauthorize"}))
+        await keeper.check()
+        await keeper.check()
+    assert tenant.hows == [{"lifecycle": "reauthorize"}]
+    assert (list(tenant.made) == [one]) is can_renew
+    assert len(tenant.made) == 1
+
+
+async def test_what_a_hook_says_wakes_the_loop() -> None:
+    """Nobody waits for the next check."""
+    tenant = Tenant(Kafka())
+    async with keeping(tenant) as keeper:
+        task = asyncio.create_task(keeper.run())
+        await until(lambda: bool(tenant.made))
+        (one,) = tenant.made
+        keeper.broken(Broken(one))
+        await until(lambda: bool(tenant.hows))
+        task.cancel()
+
+
+async def test_what_can_not_be_taken_away_now_is_noted() -> None:
+    """The provider does not answer: it shows as being removed, and the next attempt does it."""
+    tenant = Tenant(Kafka(), axes=["a", "b"])
+    async with keeping(tenant) as keeper:
+        await keeper.check()
+        tenant.errors["remove"] = Retry("out of order")
+        assert not await keeper.remove_all()
+        assert [one.state for one in tenant.kafka.stored().values() if one] == ["removing"] * 2
+        tenant.errors.clear()
+        assert await keeper.remove_all()
+    assert tenant.made == {}
+    assert set(tenant.kafka.stored().values()) == {None}
+
+
+async def test_an_address_for_the_operator_stays_the_same() -> None:
+    """Nothing is called or rotated; the address follows the public one and outlives removal."""
+    tenant, clock = Tenant(Kafka()), Clock()
+    async with keeping(tenant, clock, kind=ByHand("changed")) as keeper:
+        await keeper.check()
+    clock.time += 400 * DAY
+    async with keeping(tenant, clock, kind=ByHand("changed"), url="https://new.example/") as keeper:
+        await keeper.check()
+        assert await keeper.remove_all()
+    assert tenant.calls == []
+    (stored,) = tenant.kafka.stored().values()
+    assert stored is not None
+    assert (stored.manual, stored.state) == (True, "active")
+    assert stored.address == f"https://new.example/v1/toy/changed/{stored.id}"
+
+
+async def test_a_listing_that_is_refused_shows() -> None:
+    """Without the permission to list nothing is made blindly; what to grant is shown."""
+    tenant = Tenant(Kafka(), errors={"list": NotAllowed("grant hooks:read")})
+    async with keeping(tenant) as keeper:
+        await keeper.check()
+        assert keeper.problems == {"": "grant hooks:read"}
+    assert tenant.calls == []
 
 
 async def test_an_axis_that_is_no_more_is_removed() -> None:
@@ -301,15 +574,18 @@ async def test_a_problem_goes_with_its_axis() -> None:
 
 
 async def test_a_new_public_address_is_registered() -> None:
-    """When the receiver moves, the provider is told, once."""
-    tenant = Tenant(Kafka())
-    async with keeping(tenant) as keeper:
+    """When the receiver moves, the provider is told, once; the old address goes an hour later."""
+    tenant, clock = Tenant(Kafka()), Clock()
+    async with keeping(tenant, clock) as keeper:
         await keeper.check()
-    async with keeping(tenant, address="https://new.example/hooks/c") as keeper:
+    async with keeping(tenant, clock, url="https://new.example") as keeper:
         await keeper.check()
         await keeper.check()
-    assert [one.address for one in tenant.made.values()] == ["https://new.example/hooks/c"]
-    assert tenant.calls.count("create ") == 2
+        clock.time += 3_700_000
+        await keeper.check()
+    (address,) = [one.address for one in tenant.made.values()]
+    assert address.startswith("https://new.example/v1/toy/changed/")
+    assert tenant.calls == ["create ", "create ", "remove"]
 
 
 async def test_the_loop_survives_a_listing_that_fails() -> None:
@@ -318,3 +594,101 @@ async def test_the_loop_survives_a_listing_that_fails() -> None:
     async with keeping(tenant) as keeper:
         with pytest.raises(StoppedError):
             await keeper.run()
+
+
+def polled(number: int, kind: str = "login", at: int = START + 3_600_000) -> Prepared:
+    """Make what a poll published: one event of a kind, that happened long after the warming."""
+    uid, time = f"{number:016x}" + "0" * 16, at
+    value = orjson.dumps({"metadata": {"uid": uid, "event_code": kind}, "time": time})
+    return Prepared([Outgoing("activities", 0, b"", value)], [(from_hex(uid), time)])
+
+
+class Choosy(Hooks):
+    """Brings sign-ins alone, for the log."""
+
+    speeds_up = ("log",)
+
+    def expects(self, event: Any) -> bool:
+        """Tell whether it should have brought an event."""
+        return bool(event["metadata"]["event_code"] == "login")
+
+
+@pytest.mark.parametrize(
+    ("feed", "axis", "kind", "count"),
+    [
+        ("log", "", "login", 1),
+        ("log", "", "zone change", 0),
+        ("audit", "", "login", 0),
+        ("log", "an axis nobody registered", "login", 1),
+    ],
+)
+async def test_only_what_it_should_have_brought_counts(feed: str, axis: str, kind: str, count: int) -> None:
+    """Another feed, or a kind of event that it never brings, is none of its business."""
+    tenant, clock = Tenant(Kafka()), Clock()
+    async with keeping(tenant, clock, kind=Choosy()) as keeper:
+        await keeper.check()
+        clock.time += 3_700_000
+        keeper.found(feed, axis, polled(1, kind))
+        clock.time += 200_000
+        await keeper._judge()
+    (stored,) = tenant.kafka.stored().values()
+    assert stored is not None
+    assert stored.recovered == count
+
+
+@pytest.mark.parametrize("brought", [True, False])
+async def test_several_may_share_the_work(brought: bool) -> None:
+    """What the poll of a bare log found, and the registration of any axis brings, is missed by none."""
+    tenant, clock = Tenant(Kafka(), axes=["", "b"]), Clock()
+    async with keeping(tenant, clock, kind=Choosy()) as keeper:
+        await keeper.check()
+        clock.time += 3_700_000
+        keeper.found("log", "", polled(1))
+        keeper.heard("changed", "b", [("log", [key for key, _ in polled(1).seen] if brought else [])])
+        keeper.heard("another hook", "b", [("log", [key for key, _ in polled(1).seen])])
+        clock.time += 200_000
+        await keeper._judge()
+    recovered = {one.axis: one.recovered for one in tenant.kafka.stored().values() if one}
+    assert recovered == {"": 0 if brought else 1, "b": 0}
+
+
+async def test_a_stream_that_reads_is_heard() -> None:
+    """What a stream feed brings needs no inbox; polls that follow it find nothing that is missed."""
+
+    class Quick(Stream):
+        """Speeds up the log."""
+
+        speeds_up = ("log",)
+
+    tenant, clock = Tenant(Kafka()), Clock()
+    async with keeping(tenant, clock, kind=Quick()) as keeper:
+        await keeper.check()
+        clock.time += 3_700_000
+        keeper.found("stream", "", polled(7))
+        keeper.found("log", "", polled(1))
+        clock.time += 200_000
+        await keeper._judge()
+    (stored,) = tenant.kafka.stored().values()
+    assert stored is not None
+    assert (stored.recovered, stored.delivered) == (0, clock.time - 200_000)
+
+
+async def test_a_silent_one_is_made_anew_ever_more_rarely() -> None:
+    """At once, then after an hour, two, four ... a day at most, while the poll goes on finding."""
+    tenant, clock = Tenant(Kafka()), Clock()
+    times, number = [], 0
+    async with keeping(tenant, clock, kind=Choosy()) as keeper:
+        await keeper.check()
+        for _ in range(3 * 24 * 6):
+            clock.time += 600_000
+            for _ in range(3):
+                number += 1
+                keeper.found("log", "", polled(number, at=clock.time))
+            await keeper._judge()
+            before = tenant.calls.count("create ")
+            await keeper.check()
+            times += [clock.time - START] * (tenant.calls.count("create ") - before)
+    assert len(times) >= 4
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert gaps == sorted(gaps)
+    assert gaps[0] >= 3_600_000

@@ -33,6 +33,10 @@ class Tenant:
         self.trail: list[tuple[float, Json]] = []
         self.oldest = 0
         self.hooks: dict[str, Json] = {}
+        self.hook_calls: list[tuple[str, str, Json]] = []
+        self.hooks_last = True
+        self.verifies = True
+        self.before_register: Callable[[str, Json], Awaitable[None]] | None = None
         self.tokens: dict[str, float] = {}
         self.refresh: set[str] = set()
         self.used: dict[str, float] = {}
@@ -130,6 +134,7 @@ class Tenant:
                 web.get("/files/{id}/content", self._content),
                 web.get("/hooks", self._hooks),
                 web.put("/hooks/{id}", self._register),
+                web.patch("/hooks/{id}", self._prolong),
                 web.delete("/hooks/{id}", self._unregister),
             ]
         )
@@ -288,15 +293,41 @@ class Tenant:
         self.note("suspended" if verb == "suspend" else "activated", user["id"])
         return web.json_response(user)
 
+    def _living(self) -> dict[str, Json]:
+        """Forget the registrations whose time is over."""
+        if self.hooks_last:
+            now = self.moment()
+            self.hooks = {name: one for name, one in self.hooks.items() if one.get("expires", now) >= now}
+        return self.hooks
+
     async def _hooks(self, request: web.Request) -> web.Response:
-        return web.json_response({"hooks": [{"id": one} for one in self.hooks]})
+        shown = ("address", "expires", "state")
+        hooks = [{"id": name} | {key: one.get(key) for key in shown} for name, one in self._living().items()]
+        return web.json_response({"hooks": hooks})
 
     async def _register(self, request: web.Request) -> web.Response:
-        self.hooks[request.match_info["id"]] = await request.json()
-        return web.json_response({}, status=201)
+        name, asked = request.match_info["id"], await request.json()
+        self.hook_calls.append(("create", name, asked))
+        if self.before_register is not None:
+            await self.before_register(name, asked)
+        self.hooks[name] = {**asked, "state": "active" if self.verifies else "unverified"}
+        return web.json_response(self.hooks[name], status=201)
+
+    async def _prolong(self, request: web.Request) -> web.Response:
+        name, asked = request.match_info["id"], await request.json()
+        self.hook_calls.append(("renew", name, asked))
+        if name not in self._living():
+            return web.json_response({"error": {"reason": "notFound"}}, status=404)
+        self.hooks[name] |= {
+            "expires": asked["expires"],
+            "state": "active" if self.verifies else "unverified",
+        }
+        return web.json_response(self.hooks[name])
 
     async def _unregister(self, request: web.Request) -> web.Response:
-        gone = self.hooks.pop(request.match_info["id"], None)
+        name = request.match_info["id"]
+        self.hook_calls.append(("remove", name, None))
+        gone = self.hooks.pop(name, None)
         return web.Response(status=404 if gone is None else 204)
 
 

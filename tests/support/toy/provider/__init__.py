@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from ingest.provider import (
     Api,
     At,
+    Broken,
     Changed,
     ClientCredentials,
     Consent,
@@ -60,10 +61,18 @@ class Hooks(Subscription["Toy"]):
     lasts = timedelta(days=1)
 
     async def create(self, p: "Toy", w: Wanted) -> Registered:
-        """Register; the id is ours, so twice is once."""
+        """Register; the id is ours, so twice is once. The toy looks whether the address answers."""
         body = {"id": w.id, "address": w.address, "secret": w.secret, "expires": w.expires.isoformat()}
-        await p.http.call("toy", "PUT", f"/hooks/{w.id}", json=body)
-        return Registered(w.id, w.expires)
+        made = (await p.http.call("toy", "PUT", f"/hooks/{w.id}", json=body)).json
+        return Registered(w.id, w.expires, made["state"] == "active", {"address": w.address})
+
+    async def renew(self, p: "Toy", it: Registered, w: Wanted, how: Json) -> Registered | None:
+        """Prolong it, which makes the toy look at the address again; one that is gone is made anew."""
+        body = {"expires": w.expires.isoformat(), "how": how}
+        reply = await p.http.call("toy", "PATCH", f"/hooks/{it.id}", json=body, ok=(404,))
+        if reply.status == 404:
+            return None
+        return Registered(it.id, w.expires, reply.json["state"] == "active", it.data)
 
     async def remove(self, p: "Toy", it: Registered) -> None:
         """Take it away."""
@@ -72,7 +81,8 @@ class Hooks(Subscription["Toy"]):
     async def listed(self, p: "Toy") -> AsyncIterator[Registered]:
         """List what is registered."""
         for one in (await p.http.call("toy", "GET", "/hooks")).json["hooks"]:
-            yield Registered(one["id"])
+            well = one.get("state", "active") == "active"
+            yield Registered(one["id"], healthy=well, data={"address": one["address"]})
 
 
 class Suspend:
@@ -120,7 +130,7 @@ class Toy(Provider[ToySettings]):
     account_type = "Toy account"
     has_content = True
     actions = (Suspend(),)
-    subscriptions = (Hooks(),)
+    subscriptions: ClassVar[tuple[Subscription[Any], ...]] = (Hooks(),)
 
     def apis(self) -> Mapping[str, Api]:
         """One api, 50 calls a second, ten at once."""
@@ -212,8 +222,11 @@ class Toy(Provider[ToySettings]):
         )
     )
     def changed(self, delivery: Delivery) -> Iterable[Hooked]:
-        """A delivery carries the record as the stream has it."""
-        return [Pushed("activity", orjson.loads(delivery.body)["entries"])]
+        """A delivery carries records as the stream has them, or says that the registration ended."""
+        body = orjson.loads(delivery.body)
+        if "ended" in body:
+            return [Broken(body["ended"], "ended")]
+        return [Pushed("activity", body["entries"])]
 
     def ruling(self, reply: Reply) -> Exception | None:
         """Throttling is a 403 with a reason; a fault may come as 200 with an error inside."""
