@@ -93,15 +93,14 @@ class _Producer:
     def __init__(self, cluster: Cluster, client: str, **settings: Any) -> None:
         self._cluster = cluster
         self._batch_bytes = BATCH_BYTES
-        self._producer = AIOKafkaProducer(
-            **cluster.arguments(client),
-            compression_type="zstd",
-            max_batch_size=BATCH_BYTES,
-            max_request_size=16 * 1024 * 1024,
-            request_timeout_ms=10_000,
-            retry_backoff_ms=50,
-            **settings,
-        )
+        usual = {
+            "compression_type": "zstd",
+            "max_batch_size": BATCH_BYTES,
+            "max_request_size": 16 * 1024 * 1024,
+            "request_timeout_ms": 10_000,
+            "retry_backoff_ms": 50,
+        }
+        self._producer = AIOKafkaProducer(**{**cluster.arguments(client), **usual, **settings})
 
     async def start(self) -> None:
         try:
@@ -277,10 +276,10 @@ class Transactions(_Producer):
 
 
 class Sender(_Producer):
-    """A plain idempotent producer, for wishes, deliveries and commands."""
+    """A plain idempotent producer, for wishes, deliveries and commands; `settings` are aiokafka's."""
 
-    def __init__(self, cluster: Cluster, client: str) -> None:
-        super().__init__(cluster, client, enable_idempotence=True, acks="all")
+    def __init__(self, cluster: Cluster, client: str, **settings: Any) -> None:
+        super().__init__(cluster, client, enable_idempotence=True, acks="all", **settings)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,20 +22,17 @@ from rich.table import Table
 from ingest.config import Config, load
 from ingest.errors import Misconfigured
 from ingest.producing import Outgoing
-from sandbox.aws.driver import Driver
-from sandbox.aws.seed import seed
-from sandbox.aws.tenant import AwsTenant
-from sandbox.aws.truth import Account, Organization
+from sandbox.stage import APPS, Stage, stage
 from schemas.control import Command, Policy
 from schemas.topics import TOPICS
 from sluice.connecting import Asked, built, sign_in
 from sluice.operate import Desk
+from sluice.processes import free_port
 from sluice.up import Machine, machine
 from sluice.watching import Watch, percentiles
 
-KNOWN = ("aws",)
-_LAG = 15.0
-"""Seconds until the tenant's event history shows what its trail files have told by then."""
+_REST = 3.0
+"""Seconds of quiet before anybody acts, so that the order of the first connection can be seen."""
 POLICIES: tuple[dict[str, Any], ...] = (
     {
         "name": "quarantine-secrets",
@@ -61,33 +58,36 @@ async def demo(seconds: float | None, providers: Sequence[str], as_json: bool) -
     Raises:
         Misconfigured: There is no simulated tenant of a provider.
     """
-    if unknown := sorted(set(providers) - set(KNOWN)):
-        raise Misconfigured(f"no simulated tenant of {', '.join(unknown)}; there are: {', '.join(KNOWN)}")
+    if unknown := sorted(set(providers) - set(APPS)):
+        raise Misconfigured(f"no simulated tenant of {', '.join(unknown)}; there are: {', '.join(APPS)}")
     stop = asyncio.Event()
     for one in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(one, stop.set)
     said = Said(as_json=as_json)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-demo-")))
-        said.step("starting Kafka and a simulated AWS organization")
-        config = load(session_seconds=6.0, prefix="sluice.")
-        made, tenant = await _both(config, folder, stack)
-        truth = await seed(tenant, history=20)
-        said.step("connecting two accounts")
-        show = Show(made, truth, said, stack)
-        await show.connect(tenant)
+        said.step("starting Kafka and the simulated tenants")
+        port = free_port()
+        config = load(
+            session_seconds=6.0, prefix="sluice.", receive_port=port, public_url=f"http://127.0.0.1:{port}"
+        )
+        made, stages = await _all(config, folder, providers, stack)
+        await asyncio.gather(*(one.prepare() for one in stages))
+        said.step(f"connecting {', '.join(one.title for one in stages)}")
+        show = Show(made, dict(zip(providers, stages, strict=True)), said, stack)
+        await show.connect()
         said.ready(made)
-        await show.run(tenant, seconds, stop)
+        await show.run(seconds, stop)
         said.done(show.totals())
     return 0 if show.complete() else 1
 
 
-async def _both(config: Config, folder: Path, stack: AsyncExitStack) -> tuple[Machine, AwsTenant]:
-    tenant = AwsTenant(log=folder / "tenant.log")
-    made, tenant = await asyncio.gather(
-        stack.enter_async_context(machine(config, folder / "kafka")), stack.enter_async_context(tenant)
-    )
-    return made, tenant
+async def _all(
+    config: Config, folder: Path, providers: Sequence[str], stack: AsyncExitStack
+) -> tuple[Machine, list[Stage]]:
+    stages = asyncio.gather(*(stack.enter_async_context(stage(one, folder)) for one in providers))
+    made = await stack.enter_async_context(machine(config, folder / "kafka"))
+    return made, await stages
 
 
 class Said:
@@ -133,56 +133,31 @@ class Said:
 class Show:
     """One run of the demo."""
 
-    def __init__(self, made: Machine, truth: Organization, said: Said, stack: AsyncExitStack) -> None:
-        self._made, self._truth, self._said, self._stack = made, truth, said, stack
+    def __init__(self, made: Machine, stages: Mapping[str, Stage], said: Said, stack: AsyncExitStack) -> None:
+        self._made, self._stages, self._said, self._stack = made, stages, said, stack
         self._watch = Watch(made.cluster)
-        self._drivers: list[Driver] = []
         self._started = time.time()
         self._undone = ""
 
-    async def connect(self, tenant: AwsTenant) -> None:
-        """Connect both accounts, the first by role, the second by key; store the policies."""
+    async def connect(self) -> None:
+        """Connect all there is; store the policies."""
         await self._watch.start()
         self._stack.push_async_callback(self._watch.stop)
         desk = await Desk.open(self._made.config)
-        for name, settings in self._asked(tenant):
-            asked = Asked(name=name, provider="aws", settings=settings)
-            wishes = (await desk.view()).wishes
-            connected = await sign_in(desk, asked, built(desk.kind("aws"), settings), wishes)
-            await desk.store(connected.wish, 0)
+        for app, one in self._stages.items():
+            for name, settings in one.connections().items():
+                asked = Asked(name=name, provider=app, settings=dict(settings))
+                wishes = (await desk.view()).wishes
+                connected = await sign_in(desk, asked, built(desk.kind(app), asked.settings), wishes)
+                await desk.store(connected.wish, 0)
         policies = [Policy(**one) for one in POLICIES]
         await desk.write(*(Outgoing("policies", 0, one.name.encode(), one.dump()) for one in policies))
         self._desk = desk
 
-    def _asked(self, tenant: AwsTenant) -> list[tuple[str, dict[str, Any]]]:
-        management, member = self._truth.accounts
-
-        def shared(account: Account) -> dict[str, Any]:
-            return {
-                "regions": [account.region], "queue_url": account.queue_url,
-                "quarantine_bucket": account.buckets.quarantine,
-                "exclude_buckets": [account.buckets.trail],
-                "endpoints": {"aws": tenant.endpoint},
-            }  # fmt: skip
-
-        by_role = {
-            **shared(management), "role_arn": management.role_arn, "external_id": management.external_id,
-            "access_key_id": self._truth.collector["aws_access_key_id"],
-            "secret_access_key": self._truth.collector["aws_secret_access_key"],
-        }  # fmt: skip
-        by_key = {
-            **shared(member), "access_key_id": member.key_pair["aws_access_key_id"],
-            "secret_access_key": member.key_pair["aws_secret_access_key"],
-        }  # fmt: skip
-        return [("aws-production", by_role), ("aws-research", by_key)]
-
-    async def run(self, tenant: AwsTenant, seconds: float | None, stop: asyncio.Event) -> None:
-        """Act in the tenant and show what comes of it."""
+    async def run(self, seconds: float | None, stop: asyncio.Event) -> None:
+        """Let people act in the tenants, and show what comes of it."""
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._drive(tenant, account, number))
-                for number, account in enumerate(self._truth.accounts)
-            ]
+            tasks = [group.create_task(self._drive(one)) for one in self._stages.values()]
             tasks.append(group.create_task(self._undo_one()))
             async with self._live() as refresh:
                 end = None if seconds is None else time.monotonic() + seconds
@@ -194,11 +169,9 @@ class Show:
             for task in tasks:
                 task.cancel()
 
-    async def _drive(self, tenant: AwsTenant, account: Account, number: int) -> None:
-        await asyncio.sleep(3.0)
-        async with Driver(tenant, account, number=number, lag=_LAG, trail_every=1) as driver:
-            self._drivers.append(driver)
-            await driver.run(per_second=1.0)
+    async def _drive(self, one: Stage) -> None:
+        await asyncio.sleep(_REST)
+        await one.drive()
 
     async def _undo_one(self) -> None:
         """Take one quarantine back on purpose; the policy must not do it again."""
@@ -245,32 +218,27 @@ class Show:
         recent = Table(title="latest", expand=True, show_header=False)
         for line in list(watch.recent):
             recent.add_row(line)
-        delays = self._delays()["announced_over_sqs"]
         flow = " → ".join(f"{name} {at} s" for name, at in watch.order.items() if name != "health")
-        foot = "the driver is about to act in the tenant"
-        if delays["count"]:
-            p50, p95 = delays["p50"], delays["p95"]
-            foot = f"announced over SQS → readable: p50 {p50} s, p95 {p95} s ({delays['count']} objects)"
-        return Group(head, recent, f"first seen: {flow}", foot)
+        feet = [
+            f"{way.replace('_', ' ')} → readable: p50 {told['p50']} s, p95 {told['p95']} s ({told['count']})"
+            for way, told in self._delays().items()
+            if told["count"]
+        ] or ["people are about to act in the tenants"]
+        return Group(head, recent, f"first seen: {flow}", *feet)
 
     def _delays(self) -> dict[str, Any]:
         """Compare when something could be seen at the provider with when a reader had it."""
-        announced: list[float] = []
-        trail: list[float] = []
-        for driver in self._drivers:
-            for one in driver.happened:
-                if "key" in one.detail:
-                    seen = self._watch.arrived.get(f"arn:aws:s3:::{one.id}")
-                    if seen is not None:
-                        announced.append(max(0.0, seen - one.visible))
-                elif (seen := self._watch.arrived.get(one.id)) is not None:
-                    trail.append(max(0.0, seen - (one.visible - _LAG)))
-        return {"announced_over_sqs": percentiles(announced), "trail_files": percentiles(trail)}
+        delays: dict[str, list[float]] = {}
+        for one in (one for each in self._stages.values() for one in each.happened()):
+            late = delays.setdefault(one.way, [])
+            if (seen := self._watch.arrived.get(one.id)) is not None:
+                late.append(max(0.0, seen - one.since))
+        return {way: percentiles(late) for way, late in delays.items()}
 
     def totals(self) -> dict[str, Any]:
         """Sum the run up."""
         watch = self._watch
-        happened = [one for driver in self._drivers for one in driver.happened]
+        happened = [one for each in self._stages.values() for one in each.happened()]
         return {
             "seconds": round(time.time() - self._started, 1),
             "topics": dict(watch.topics),
@@ -285,8 +253,8 @@ class Show:
         }
 
     def complete(self) -> bool:
-        """Whether the main job was seen: activity, findings, an action carried out."""
+        """Whether the main job was seen: people and what they did; with files, findings and an action."""
         watch = self._watch
-        return bool(
-            watch.topics["logons"] and watch.findings and any("done" in one for one in watch.outcomes)
-        )
+        seen = watch.topics["logons"] and watch.topics["activities"] and watch.topics["accounts"]
+        acted = watch.findings and any("done" in one for one in watch.outcomes)
+        return bool(seen and (acted or "aws" not in self._stages))

@@ -96,6 +96,14 @@ class Processes:
             "SLUICE_WORKER": config.worker or f"{socket.gethostname()}-{child.role}",
             "SLUICE_SESSION_SECONDS": str(config.session_seconds),
             "SLUICE_SCANNERS": str(config.scanners),
+            "SLUICE_PUBLIC_URL": config.public_url,
+            "SLUICE_CA_FILE": str(config.ca_file or ""),
+            "SLUICE_RECEIVE_HOST": config.receive_host,
+            "SLUICE_RECEIVE_PORT": str(config.receive_port),
+            "SLUICE_RECEIVE_CERTIFICATE": str(config.receive_certificate or ""),
+            "SLUICE_RECEIVE_PRIVATE_KEY": str(config.receive_private_key or ""),
+            "SLUICE_RECEIVE_CLIENT_CA": str(config.receive_client_ca or ""),
+            "SLUICE_RECEIVE_RATE": str(config.receive_rate),
         }
 
 

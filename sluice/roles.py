@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
@@ -27,13 +28,28 @@ from ingest.custody import BorrowedTokens
 from ingest.directory import Directory
 from ingest.health import Health
 from ingest.links import Links
-from ingest.own import Ownership
+from ingest.publickeys import fetching
+from ingest.registrations import Registry
+from ingest.storing import Store
 from ingest.tasks import ended
 from ingest.tenure import ingest
+from ingest.webhooks import Receiver
 
-ROLES = ("ingest", "dlp", "governance")
+ROLES = ("ingest", "receive", "dlp", "governance")
 _STOP_SECONDS = 6.0
 _log = structlog.get_logger(part="roles")
+
+
+class Running(Protocol):
+    """A role at work."""
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        ...
+
+    def waiting(self) -> str:
+        """Tell why it is not ready, or nothing."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +79,7 @@ async def shared(config: Config, cluster: Cluster) -> AsyncIterator[Shared]:
     await follower.start()
     directory = Directory(cluster, follower)
     keyring = Keyring.of(config)
-    links = Links(keyring, elsewhere=directory.elsewhere)
+    links = Links(keyring, elsewhere=directory.elsewhere, ca_file=config.ca_file)
     connections = Connections(links, directory, lambda wish: BorrowedTokens(cluster, keyring, wish))
     try:
         await directory.start()
@@ -83,7 +99,7 @@ async def run(
     """Run roles until told to stop; `ready` gets the operator's address once it listens.
 
     Raises:
-        ConfigError: There is no key.
+        ConfigError: There is no key, or the receiver can't listen.
         Misconfigured: Topics are missing.
         UnreadableError: Kafka does not answer.
     """
@@ -115,19 +131,23 @@ def _settle_memory() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 10, 10)
+    gc.set_threshold(200_000, 10, 10)
 
 
-def _waiting(owners: Sequence[Ownership]) -> str:
+def _waiting(owners: Sequence[Running]) -> str:
     return "; ".join(why for owner in owners if (why := owner.waiting()))
 
 
-async def _start(role: str, common: Shared, stack: AsyncExitStack) -> Ownership:
+async def _start(role: str, common: Shared, stack: AsyncExitStack) -> Running:
     config, cluster = common.config, common.cluster
     if role == "ingest":
         worker = config.worker or f"{socket.gethostname()}-{os.getpid()}"
         services = Services(cluster, common.links, common.keyring, WallClock(), worker, config.public_url)
         return ingest(services, common.follower)
+    if role == "receive":
+        fetch = await stack.enter_async_context(fetching(config))
+        registry = Registry(cluster, common.follower, common.directory, common.keyring, common.links.kind)
+        return Receiver(config, registry, Store(cluster, config.in_flight_bytes), fetch)
     if role == "dlp":
         limits = Limits()
         rules = Rules.load(common.keyring.derive("findings"))

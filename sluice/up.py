@@ -14,7 +14,7 @@ from ingest.config import Config
 from ingest.credentials import key_at
 from sluice.broker import Broker, data_folder, embedded
 from sluice.operate import announce, withdraw
-from sluice.processes import Processes
+from sluice.processes import Processes, free_port
 from sluice.roles import ROLES
 
 EMBEDDED_PARTITIONS = 8
@@ -34,6 +34,12 @@ class Machine:
     def metrics(self) -> str:
         """The operator's address of the ingest process."""
         return self.processes.children[0].metrics + "/metrics"
+
+    @property
+    def receiver(self) -> str:
+        """Where the receiver listens on this machine; providers reach it under SLUICE_PUBLIC_URL."""
+        scheme = "https" if self.config.receive_certificate else "http"
+        return f"{scheme}://{self.config.receive_host}:{self.config.receive_port}"
 
 
 @asynccontextmanager
@@ -57,6 +63,9 @@ async def machine(
             where = (folder or data_folder()).parent / "key"
             update = {"key": SecretStr(key_at(where)), "key_file": where}
             config = config.model_copy(update=update)
+        if not config.receive_port:
+            # Chosen here, so that the address stays when the process starts anew.
+            config = config.model_copy(update={"receive_port": free_port()})
         cluster = Cluster(config)
         created = await cluster.create_topics()
         await cluster.ready()
@@ -79,7 +88,7 @@ async def up(config: Config, folder: Path | None, stop: asyncio.Event) -> None:
         BrokerError: Kafka can't be started, or it died.
     """
     async with machine(config, folder or data_folder()) as made:
-        _log.info("up", kafka=made.config.kafka, metrics=made.metrics)
+        _log.info("up", kafka=made.config.kafka, metrics=made.metrics, receiver=made.receiver)
         waiting = {asyncio.create_task(stop.wait())}
         if made.broker is not None:
             waiting.add(asyncio.create_task(made.broker.watch()))

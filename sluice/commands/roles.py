@@ -21,7 +21,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON lines on stdout a
 
 def demo(
     seconds: Annotated[float | None, typer.Option(min=0, help="End by itself after so long.")] = None,
-    providers: Annotated[str, typer.Option(help="Which apps are simulated, comma-separated.")] = "aws",
+    providers: Annotated[str, typer.Option(help="Which apps are simulated, comma-separated.")] = (
+        "aws,okta,github"
+    ),
     as_json: Json = False,
 ) -> None:
     """See everything at work: Kafka, simulated apps, all roles; nothing to set up, nothing is kept.
@@ -86,7 +88,7 @@ async def _apply_when_up(sheet: "Sheet", policies: "list[Policy]") -> None:
 
 
 def run(
-    roles: Annotated[list[str], typer.Argument(help="ingest, dlp, governance: one or several.")],
+    roles: Annotated[list[str], typer.Argument(help="ingest, receive, dlp, governance: one or several.")],
 ) -> None:
     """Run roles in this process, until SIGTERM: what a cluster runs, as often as it needs.
 

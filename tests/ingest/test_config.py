@@ -17,6 +17,9 @@ WRONG = {
     "SLUICE_SESSION_SECONDS": "0.1",
     "SLUICE_IN_FLIGHT_BYTES": "1000",
     "SLUICE_SCANNERS": CANARY,
+    "SLUICE_PUBLIC_URL": f"{CANARY}.example/without-a-scheme",
+    "SLUICE_RECEIVE_PORT": "-1",
+    "SLUICE_RECEIVE_RATE": "0",
     "SLUICE_KAFKA_SECURITY": CANARY,
     "SLUICE_KAFKA_MECHANISM": CANARY,
 }
@@ -56,6 +59,9 @@ def test_all_wrong_settings_are_listed_at_once(monkeypatch: pytest.MonkeyPatch) 
         ({"kafka_security": "SASL_SSL", "kafka_username": "u"}, "SLUICE_KAFKA_PASSWORD"),
         ({"kafka_security": "SASL_PLAINTEXT", "kafka_mechanism": "OAUTHBEARER"}, "SLUICE_KAFKA_TOKEN_URL"),
         ({"kafka_certificate": "/x"}, "PRIVATE_KEY"),
+        ({"receive_certificate": "/x"}, "SLUICE_RECEIVE_PRIVATE_KEY"),
+        ({"receive_private_key": "/x", "kafka_password": CANARY}, "SLUICE_RECEIVE_CERTIFICATE"),
+        ({"receive_client_ca": "/x"}, "SLUICE_RECEIVE_CERTIFICATE"),
         ({"kafka_private_key": "/x", "kafka_password": CANARY}, "SLUICE_KAFKA_CERTIFICATE"),
     ],
 )
@@ -75,6 +81,22 @@ def test_tls_files_that_can_not_be_used_are_named(kind: str, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match="SLUICE_KAFKA_CA") as caught:
         _ = load(kafka_security="SSL", kafka_ca=file).tls
     assert CANARY not in str(caught.value)
+
+
+def test_the_receivers_tls_files_are_named(tmp_path: Path) -> None:
+    """The same for those that the receiver listens with."""
+    file = tmp_path / "cert.pem"
+    file.write_text(CANARY)
+    with pytest.raises(ConfigError, match="SLUICE_RECEIVE_CERTIFICATE") as caught:
+        _ = load(receive_certificate=file, receive_private_key=file).receiver_tls
+    assert CANARY not in str(caught.value)
+    assert load().receiver_tls is None
+
+
+def test_a_public_address_ends_without_a_slash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths are put behind it as they are."""
+    monkeypatch.setenv("SLUICE_PUBLIC_URL", "https://hooks.acme.example/sluice/")
+    assert load().public_url == "https://hooks.acme.example/sluice"
 
 
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.push import Delivery, Scheme
-from ingest.signatures import Hmac, SharedSecret
+from ingest.push import Answer, Delivery, Scheme
+from ingest.signatures import Basic, BodySecret, ClientCertificate, Guard, Hmac, SharedSecret
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -84,6 +84,75 @@ def test_shared_secret() -> None:
     assert not check(scheme, {}, secrets=[])
     assert scheme.delivery_id(Delivery("POST", {"x-id": "7"}, {}, b"")) == "7"
     assert scheme.delivery_id(Delivery("POST", {}, {}, b"")) is None
+
+
+def test_webex_documented_example() -> None:
+    """The example of Webex's "Webhooks" guide is accepted (SHA-1)."""
+    scheme = Hmac("X-Spark-Signature", "sha1")
+    headers = {"x-spark-signature": "01e0cb6a53731b9615b483335d77d97023410c72"}
+
+    assert check(scheme, headers, b'{"a":1,"b":2,"c":{"d":3}}', ["myBongoSecret"])
+    assert not check(scheme, headers, b'{"a":1,"b":2,"c":{"d":4}}', ["myBongoSecret"])
+
+
+def test_basic_rfc_example() -> None:
+    """The example of RFC 7617 is accepted, and no other user or password."""
+    headers = {"authorization": "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="}
+
+    assert check(Basic("Aladdin"), headers, secrets=["newer", "open sesame"])
+    assert not check(Basic("Sindbad"), headers, secrets=["open sesame"])
+    assert not check(Basic("Aladdin"), headers, secrets=["open"])
+    assert not check(Basic("Aladdin"), {"authorization": "Basic QWxhZGRpbjo="}, secrets=[""])
+
+
+@pytest.mark.parametrize(
+    ("body", "good"),
+    [
+        (b'{"value":[{"clientState":"s"},{"clientState":"s"}]}', True),
+        (b'{"value":[{"clientState":"s"},{"clientState":"t"}]}', False),
+        (b'{"value":[{"clientState":"s"},{}]}', False),
+        (b'{"value":[{"clientState":["s"]}]}', False),
+        (b'{"value":["s"]}', False),
+        (b'{"value":[]}', False),
+        (b'{"value":{"clientState":"s"}}', False),
+        (b"[]", False),
+        (b"{", False),
+    ],
+)
+def test_a_secret_in_every_item(body: bytes, good: bool) -> None:
+    """One item without the secret refuses them all."""
+    assert check(BodySecret("clientState", "value"), {}, body) == good
+
+
+def test_client_certificate() -> None:
+    """A name in the certificate that the server has checked lets in; none does not."""
+    scheme = ClientCertificate("manage.office.com")
+    with_name = Delivery("POST", {}, {}, b"", peer=("other.example", "manage.office.com"))
+
+    assert scheme.verify(with_name, [], lambda _: b"", NOW)
+    assert not scheme.verify(with_name._replace(peer=("evil.example",)), [], lambda _: b"", NOW)
+    assert not check(scheme, {})
+
+
+def test_a_guard_puts_parts_together() -> None:
+    """All schemes must hold, or one of them; the answers come from the parts."""
+    primary, secondary = Hmac("P", id="Id"), SharedSecret("Q")
+    headers = {"p": hmac.digest(b"s", b"b", "sha256").hex(), "q": "s", "id": "7"}
+
+    assert check(Guard(primary, secondary), headers, b"b")
+    assert not check(Guard(primary, secondary), {**headers, "q": "t"}, b"b")
+    assert check(Guard(primary, secondary, either=True), {**headers, "q": "t"}, b"b")
+    assert not check(Guard(primary, secondary, either=True), {}, b"b")
+    made = Guard(primary, secondary, ok=Answer(202), instances=lambda _: ["i"], largest=10**9)
+    delivery = Delivery("POST", headers, {}, b"b")
+    assert (made.ok.status, made.instances(delivery), made.delivery_id(delivery)) == (202, ["i"], "7")
+    assert (made.handshake(delivery, []), made.key_address(delivery), made.confirm_address(delivery)) == (
+        None, None, None
+    )  # fmt: skip
+    assert made.largest == primary.largest
+    assert {"q", "authorization", "cookie"} <= made.conceals
+    with pytest.raises(ValueError, match="nobody"):
+        Guard()
 
 
 @given(st.text(max_size=200), st.text(max_size=40), st.binary(max_size=50))
