@@ -7,7 +7,7 @@ show as soon as that begins to bear fruit; then groups, files and the rest; from
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -188,7 +188,7 @@ class Connector:
             await self._probe()
             await self._enter("first users")
             feeds = [
-                feed
+                replace(feed, lookback=link.provider.lookback(feed))
                 for feed in self.kind.feeds().values()
                 if not feed.component or not self.wish.components or feed.component in self.wish.components
             ]

@@ -17,6 +17,7 @@ Rules a feed can rely on, and must keep:
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -247,6 +248,10 @@ class Provider(Generic[S]):
     def probe(self) -> AsyncIterator[Grant]:
         """Try each capability with a call as cheap as it gets and say what is missing."""
         return nothing()
+
+    def lookback(self, feed: Feed) -> timedelta:
+        """Tell how far back a feed begins, where the settings have a say in it."""
+        return feed.lookback
 
     def ruling(self, reply: Reply) -> Exception | None:
         """Translate a reply in the provider's dialect into our error; None: judge it by its status."""

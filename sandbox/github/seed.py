@@ -23,7 +23,7 @@ _TEAMS = ("Platform", "Security", "Payments", "Mobile", "Data", "Support", "Desi
 _APPS = (
     ("ci-runner", {"checks": "write", "contents": "read", "metadata": "read"}),
     ("backup-bot", {"contents": "read", "members": "read", "metadata": "read"}),
-    ("ai-helper", {"contents": "write", "issues": "write", "metadata": "read", "secrets": "write"}),
+    ("summary-bot", {"contents": "write", "issues": "write", "metadata": "read", "secrets": "write"}),
 )
 
 

@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import secrets
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from sandbox.github.answers import Json
 
 LONGEST, KEPT, LARGEST = 10.0, 3 * 86_400.0, 25_000_000
 NO_CONNECTION, TIMED_OUT = "failed to connect to host", "timed out"
+_GREGORIAN = 0x01B21DD213814000
+"""Ticks of 100 ns from 1582, where such UUIDs begin to count, to 1970."""
 TROUBLES = ("lost", "silent", "timeout", "twice", "forged")
 _NAMES = (
     "branch_protection_configuration branch_protection_rule check_run check_suite code_scanning_alert "
@@ -108,7 +111,7 @@ class Webhooks:
 
     def emit(self, hook: Hook, event: str, payload: Json, target: int, *, guid: str = "") -> str:
         """Send an event to a hook soon; the GUID of the delivery."""
-        guid = guid or str(uuid.uuid4())
+        guid = guid or _guid(self._now())
         body = json.dumps(payload, separators=(",", ":")).encode()
         if len(body) > LARGEST:
             return guid
@@ -224,3 +227,13 @@ def signed(secret: str, body: bytes) -> dict[str, str]:
         "X-Hub-Signature": "sha1=" + hmac.new(key, body, hashlib.sha1).hexdigest(),
         "X-Hub-Signature-256": "sha256=" + hmac.new(key, body, hashlib.sha256).hexdigest(),
     }
+
+
+def _guid(now: float) -> str:
+    """Make a delivery's GUID as GitHub does: a version 1 UUID, which holds the time."""
+    ticks = int(now * 10_000_000) + _GREGORIAN
+    fields = (
+        ticks & 0xFFFFFFFF, (ticks >> 32) & 0xFFFF, (ticks >> 48) & 0x0FFF,
+        secrets.randbits(6), secrets.randbits(8), secrets.randbits(48),
+    )  # fmt: skip
+    return str(uuid.UUID(fields=fields, version=1))

@@ -95,7 +95,9 @@ class EventHooks(Subscription["Okta"]):
             items = set((one.get("events") or {}).get("items") or ())
             whole = items >= ALWAYS or (items and items.isdisjoint(ALWAYS))
             well = one.get("status") == "ACTIVE" and one.get("verificationStatus") == "VERIFIED" and whole
-            yield Registered(one["name"].removeprefix(_NAME), healthy=bool(well), data={"hook": one["id"]})
+            address = ((one.get("channel") or {}).get("config") or {}).get("uri") or ""
+            data = {"hook": one["id"], "address": address}
+            yield Registered(one["name"].removeprefix(_NAME), healthy=bool(well), data=data)
 
 
 async def _written(p: "Okta", hook: Json, w: Wanted) -> Json:
