@@ -128,7 +128,7 @@ def email(raw: bytes) -> tuple[int, bytes] | None:
     return len(raw), local + b"@" + domain.lower()
 
 
-def github(raw: bytes) -> tuple[int, bytes] | None:
+def github_token(raw: bytes) -> tuple[int, bytes] | None:
     """A GitHub token; the classic forms end in the base-62 CRC-32 of what comes before."""
     if not raw.startswith(b"github_pat_") and raw not in DOCUMENTED:
         body = raw[4:]
@@ -180,7 +180,7 @@ VALIDATORS: dict[str, Validator] = {
     "iban": iban,
     "ssn": ssn,
     "email": email,
-    "github": github,
+    "github_token": github_token,
     "private_key": private_key,
     "aws_secret": aws_secret,
     "as_is": as_is,

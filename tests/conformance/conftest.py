@@ -9,7 +9,8 @@ import pytest_asyncio
 import rig
 from core import Core
 from reading import Connected, connected
-from tenants import SITES, START, Site, ToySite, fill
+from sites import SITES, START
+from tenants import Site, ToySite, fill
 from toy.tenant import Tenant, running
 
 from ingest.provider import Feed

@@ -4,7 +4,8 @@ import importlib.resources
 import re
 
 import pytest
-from tenants import SITES, Site
+from sites import SITES
+from tenants import Site
 
 from ingest.catalog import covers, providers
 from ingest.provider import Settings

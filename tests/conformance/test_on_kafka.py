@@ -3,7 +3,8 @@
 import pytest
 import rig
 from core import Core, Process
-from tenants import PAST, SITES, START, ToySite
+from sites import SITES, START
+from tenants import PAST, ToySite
 from toy.provider import ToySettings
 
 from schemas.topics import TOPICS, is_inventory

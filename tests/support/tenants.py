@@ -5,8 +5,8 @@ do; it judges nothing.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -217,13 +217,6 @@ class AwsSite:
         """Wait as long as it matters: it refuses a third look-up a second by a clock that can't be moved."""
         if seconds > 0.3:
             await asyncio.sleep(0.5)
-
-
-START: Mapping[str, Callable[[], AbstractAsyncContextManager[Site]]] = {
-    "aws": AwsSite.start,
-    "toy": ToySite.start,
-}
-SITES: Mapping[str, type[Site]] = {"aws": AwsSite, "toy": ToySite}
 
 
 def secrets_of(settings: BaseModel) -> list[str]:

@@ -11,7 +11,7 @@ from consumers.dlp.checks import (
     base62,
     brand,
     card,
-    github,
+    github_token,
     iban,
     luhn,
     mod97,
@@ -138,8 +138,8 @@ def test_github_tokens(token: str) -> None:
     """The published tokens hold, and no longer hold with two characters exchanged."""
     swapped = token[:4] + token[5] + token[4] + token[6:]
 
-    assert github(token.encode()) == (40, token.encode())
-    assert github(swapped.encode()) is None
+    assert github_token(token.encode()) == (40, token.encode())
+    assert github_token(swapped.encode()) is None
 
 
 def test_base62_is_padded() -> None:
