@@ -298,7 +298,7 @@ def describe(view: "View", name: str, keyring: "Keyring | None" = None) -> dict[
         "revision": wish.revision, "applied": bool(told and told.revision == wish.revision),
         "owner": told.owner if told else "", "at": told.at if told else 0,
         "address": next((one["address"] for one in registrations if one.get("address")), ""),
-        "registrations": registrations, "push": unreachable(kind, registrations),
+        "registrations": registrations, "push": unreachable(kind, registrations) if wish.enabled else "",
         "missing": {one: list(what) for one, what in told.grants.items() if what} if told else {},
         "feeds": {feed: one.model_dump() for feed, one in told.feeds.items()} if told else {},
         "subscriptions": dict(told.subscriptions) if told else {},
