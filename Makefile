@@ -25,9 +25,10 @@ setup-dev: .venv/.ready-dev
 demo: setup
 	$(BIN)/sluice demo
 
-# First what needs no Kafka, on all cores; then the rest, which shares one broker and times itself.
+# First what needs no Kafka, on all cores; then what does, a broker a file; last what kills and times processes.
 test: test-fast
-	$(BIN)/pytest -m "kafka or chaos"
+	$(BIN)/pytest -n auto --dist loadfile -m "kafka and not chaos"
+	$(BIN)/pytest -m chaos
 
 test-fast: setup-dev
 	$(BIN)/pytest -n auto --dist loadfile -m "not kafka and not chaos"

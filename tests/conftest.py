@@ -15,9 +15,9 @@ from schemas.ocsf import VERSION
 from sluice.broker import Broker, embedded
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def kafka() -> AsyncIterator[Broker]:
-    """Run one embedded Kafka for the whole session; started by the first test that asks for it."""
+    """Run one embedded Kafka for a file's tests: with the topics of all it would take minutes to recover."""
     async with embedded() as broker:
         yield broker
 

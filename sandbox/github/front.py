@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import secrets
+from email.utils import formatdate
 
 from aiohttp import web
 
@@ -53,7 +54,8 @@ class Front:
                 answer = _scim(answer)
         finally:
             tenant.limits.leave()
-        answer.headers = {**headers, **answer.headers}
+        date = formatdate(tenant.clock.now(), usegmt=True)
+        answer.headers = {"Date": date, **headers, **answer.headers}
         return _reply(answer)
 
     def _place(self, path: str) -> tuple[str, str]:

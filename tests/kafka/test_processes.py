@@ -7,6 +7,7 @@ import sys
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -30,8 +31,11 @@ _WORKER = Path(__file__).with_name("worker.py")
 class Fleet:
     """Worker processes on one cluster, and the log they read."""
 
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
+    def __init__(
+        self, cluster: Cluster, folder: Path, connectors: int = CONNECTORS, rate: float = RATE
+    ) -> None:
         self.cluster, self.began, self._end = cluster, time.time(), folder / "end"
+        self.connectors, self._rate = connectors, rate
         self.alive: list[Process] = []
         self._errors = (folder / "errors").open("wb")
 
@@ -40,9 +44,9 @@ class Fleet:
         config = self.cluster.config
         environment = {
             **os.environ, "SLUICE_KAFKA": self.cluster.bootstrap, "SLUICE_PREFIX": config.prefix,
-            "SLUICE_PARTITIONS": str(CONNECTORS), "SLUICE_SESSION_SECONDS": str(SESSION),
+            "SLUICE_PARTITIONS": str(self.connectors), "SLUICE_SESSION_SECONDS": str(SESSION),
         }  # fmt: skip
-        arguments = [str(_WORKER), str(self.began), str(RATE), str(self._end)]
+        arguments = [str(_WORKER), str(self.began), str(self._rate), str(self._end)]
         made = await asyncio.create_subprocess_exec(
             sys.executable, *arguments, env=environment, stdout=self._errors, stderr=self._errors
         )
@@ -63,7 +67,7 @@ class Fleet:
 
     def finish(self) -> int:
         """End the log a second from now, so that nobody has read beyond it, and tell its length."""
-        length = int((time.time() + 1.0 - self.began) * RATE)
+        length = int((time.time() + 1.0 - self.began) * self._rate)
         written = self._end.with_suffix(".new")
         written.write_text(str(length))
         written.rename(self._end)
@@ -78,23 +82,32 @@ class Fleet:
         self._errors.close()
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def fleet(kafka: Broker, topic_prefix: str, tmp_path: Path) -> AsyncIterator[Fleet]:
+@asynccontextmanager
+async def fleet_of(
+    kafka: Broker, prefix: str, folder: Path, connectors: int = CONNECTORS, rate: float = RATE
+) -> AsyncIterator[Fleet]:
     """Give a fleet of none, and a connector in each partition."""
-    cluster = await topics(kafka.bootstrap, topic_prefix, partitions=CONNECTORS, session_seconds=SESSION)
-    for number in range(CONNECTORS):
+    cluster = await topics(kafka.bootstrap, prefix, partitions=connectors, session_seconds=SESSION)
+    for number in range(connectors):
         wish = Wish(name=f"c{number}", provider="clockwork", incarnation="1", partition=number)
         await store(cluster, Outgoing("connectors", number, wish.name.encode(), wish.dump()))
-    made = Fleet(cluster, tmp_path)
+    made = Fleet(cluster, folder, connectors, rate)
     try:
         yield made
     finally:
         await made.close()
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def fleet(kafka: Broker, topic_prefix: str, tmp_path: Path) -> AsyncIterator[Fleet]:
+    """Give a fleet for four connectors."""
+    async with fleet_of(kafka, topic_prefix, tmp_path) as made:
+        yield made
+
+
 async def _judge(fleet: Fleet, watch: Watch) -> None:
     length = fleet.finish()
-    expected = {f"c{number}-{line}" for number in range(CONNECTORS) for line in range(length)}
+    expected = {f"c{number}-{line}" for number in range(fleet.connectors) for line in range(length)}
     await until(lambda: len(watch.values) >= len(expected), 30)
     found = ids(await read(fleet.cluster, "activities"))
     lost, twice = len(expected - set(found)), len(found) - len(set(found))
@@ -106,13 +119,13 @@ async def _judge(fleet: Fleet, watch: Watch) -> None:
 class Gaps:
     """How long each partition's connector was silent, as a reader saw it."""
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self, watch: Watch, connectors: int = CONNECTORS) -> None:
+        self._watch, self._connectors = watch, connectors
 
     def longest(self, since: float, end: float) -> float:
         """Tell the longest silence of any connector between two moments, in seconds."""
         worst = 0.0
-        for number in range(CONNECTORS):
+        for number in range(self._connectors):
             mark = f'"c{number}-'.encode()
             pairs = zip(list(self._watch.times), list(self._watch.values), strict=False)
             moments = [since, *(at for at, value in pairs if since <= at <= end and mark in value), end]
@@ -126,7 +139,7 @@ class Gaps:
 
         def met() -> bool:
             fresh = b"".join(self._watch.values[start:])
-            return all(f'"c{number}-'.encode() in fresh for number in range(CONNECTORS))
+            return all(f'"c{number}-'.encode() in fresh for number in range(self._connectors))
 
         await until(met, seconds, every=0.02)
         return time.monotonic() - begun
@@ -205,3 +218,21 @@ async def test_kafka_is_frozen_for_four_seconds(kafka: Broker, fleet: Fleet) -> 
     print(f"flowing again {took:.1f} s after Kafka was thawed")  # noqa: T201 the figure is wanted
 
     assert took < 15
+
+
+async def test_64_partitions_are_taken_over_at_once(kafka: Broker, topic_prefix: str, tmp_path: Path) -> None:
+    """One process is killed; the other starts all that it had, nothing lost, nothing twice."""
+    async with fleet_of(kafka, topic_prefix, tmp_path, connectors=64, rate=5.0) as fleet:
+        with Watch(fleet.cluster, "activities") as watch:
+            gaps = Gaps(watch, 64)
+            victim = await fleet.join()
+            await gaps.flowing(40)
+            await fleet.join()
+            await gaps.flowing(40)
+            begun = time.monotonic()
+            await fleet.kill(victim)
+            await gaps.flowing(40)
+            await gaps.flowing(40)
+            figure = gaps.longest(begun, time.monotonic())
+            await _judge(fleet, watch)
+    print(f"longest silence of one of 64 connectors: {figure:.1f} s")  # noqa: T201 the figure is wanted

@@ -54,7 +54,7 @@ class Okta(Provider[Settings]):
     subscriptions = (EventHooks(),)
 
     def apis(self) -> Mapping[str, Api]:
-        """One address with four budgets."""
+        """One address with six budgets."""
         return self.settings.apis()
 
     async def identify(self) -> Instance:

@@ -96,7 +96,7 @@ async def _with_factors(p: "Okta", users: Sequence[Json]) -> list[Json]:
 
 
 async def _factors(p: "Okta", user: str) -> Json:
-    reply = await p.http.call("users", "GET", f"/api/v1/users/{user}/factors", ok=(404,))
+    reply = await p.http.call("user", "GET", f"/api/v1/users/{user}/factors", ok=(404,))
     return (
         [one.get("factorType") for one in reply.json if one.get("status") == "ACTIVE"]
         if reply.status == 200
@@ -123,7 +123,7 @@ async def _members(p: "Okta", group: Json) -> list[Json] | None:
     found: list[Json] = []
     try:
         async for reply in linked(
-            p.http, "groups", f"/api/v1/groups/{group['id']}/users", params={"limit": 1000}, headers=LIGHT
+            p.http, "group", f"/api/v1/groups/{group['id']}/users", params={"limit": 1000}, headers=LIGHT
         ):
             found += [
                 {"id": one["id"], "login": (one.get("profile") or {}).get("login")} for one in reply.json
@@ -182,7 +182,8 @@ def _is_service(app: Json) -> bool:
 async def _held(p: "Okta", kind: str, path: str, uid: str, principal: Json = None) -> Json:
     """Read the roles of one principal with the groups they are limited to; None: it holds none."""
     expand = {} if kind == "Client" else {"expand": "targets/groups"}
-    reply = await p.http.call("okta", "GET", f"{path}/roles", params=expand, ok=(404,))
+    api = {"User": "user", "Group": "group", "Client": "okta"}[kind]
+    reply = await p.http.call(api, "GET", f"{path}/roles", params=expand, ok=(404,))
     roles = reply.json if reply.status == 200 and isinstance(reply.json, list) else []
     if not roles:
         return None
@@ -196,7 +197,7 @@ async def _through(p: "Okta", record: Json) -> set[str]:
     links = [str((((one.get("_links") or {}).get("assignee")) or {}).get("href") or "") for one in roles]
     found = {href.partition("/groups/")[2].partition("/")[0] for href in links if "/groups/" in href}
     if not all("/groups/" in href for href in links):
-        async for reply in linked(p.http, "users", f"/api/v1/users/{record['principal']['id']}/groups"):
+        async for reply in linked(p.http, "user", f"/api/v1/users/{record['principal']['id']}/groups"):
             found.update(str(one["id"]) for one in reply.json)
     return found
 

@@ -85,8 +85,10 @@ class Settings(Common, frozen=True):
 
 
 _LIMITS: Final = {
-    "okta": Limit(100, 60.0, at_once=2),
-    "logs": Limit(60, 60.0, at_once=2),
-    "users": Limit(300, 60.0, at_once=3),
-    "groups": Limit(250, 60.0, at_once=3),
+    "okta": Limit(100, 60.0, at_once=1),
+    "logs": Limit(60, 60.0, at_once=1),
+    "users": Limit(300, 60.0, at_once=2),
+    "user": Limit(1000, 60.0, at_once=3),
+    "groups": Limit(250, 60.0, at_once=1),
+    "group": Limit(500, 60.0, at_once=2),
 }
