@@ -56,11 +56,6 @@ class _Run:
         place = bisect_left(self.sorted, key)
         return place < len(self.sorted) and self.sorted[place] == key
 
-    def add(self, key: int) -> None:
-        self.new.add(key)
-        if len(self.new) > self.most and len(self.new) > len(self.sorted) >> 3:
-            self.merge()
-
     def merge(self) -> None:
         if self.new:
             self.sorted = array("Q", sorted([*self.sorted, *self.new]))
@@ -90,17 +85,26 @@ class HashSet:
 
     def add(self, key: int) -> None:
         """Add one hash."""
-        run = self._runs[key >> self._shift]
-        if key not in run:
-            run.add(key)
-            self._size += 1
-            if self._size > _LARGE and len(self._runs) == 1:
-                self._split()
+        self.update((key,))
 
     def update(self, keys: Iterable[int]) -> None:
-        """Add many."""
+        """Add many; all in one place, as this is done for each event."""
+        runs, shift = self._runs, self._shift
         for key in keys:
-            self.add(key)
+            run = runs[key >> shift]
+            new, known = run.new, run.sorted
+            if key in new:
+                continue
+            place = bisect_left(known, key)
+            if place < len(known) and known[place] == key:
+                continue
+            new.add(key)
+            self._size += 1
+            if len(new) > run.most and len(new) > len(known) >> 3:
+                run.merge()
+                if self._size > _LARGE and len(runs) == 1:
+                    self._split()
+                    runs, shift = self._runs, self._shift
 
     def _split(self) -> None:
         parts: list[list[int]] = [[] for _ in range(_SHARDS)]

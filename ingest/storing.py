@@ -1,6 +1,6 @@
 """Deliveries into the inbox: what arrived meanwhile is written together, and nothing waits for long.
 
-One write is under way at a time; all that comes in the meantime is the next. So a burst costs one batch a
+A few writes are under way at a time; all that comes in the meantime is the next. So a burst costs one batch a
 partition, a lone delivery no waiting, and the producer's price is paid by the round and not by the delivery.
 Nothing is compressed here: rounds are small, and it cost more than all else that is done with a delivery.
 """
@@ -19,6 +19,7 @@ Outcome: TypeAlias = Literal["stored", "late", "refused"]
 PATIENCE_SECONDS = 1.5
 """How long a delivery waits for Kafka before its sender is told to come again."""
 _ROUND_BYTES = 4 * 1024 * 1024
+_AT_ONCE = 3
 _AGAIN_SECONDS = 0.5
 _log = structlog.get_logger(part="storing")
 
@@ -81,23 +82,34 @@ class Store:
             try:
                 async with Sender(self._cluster, "receive", compression_type=None) as sender:
                     self._back()
-                    while True:
-                        await self._some.wait()
-                        await self._write(sender)
+                    await self._rounds_by(sender)
             except BrokenError as error:
                 self._gone(str(error))
             await asyncio.sleep(_AGAIN_SECONDS)
 
-    async def _write(self, sender: Sender) -> None:
-        round_ = self._rounds.popleft()
-        if not self._rounds:
-            self._some.clear()
+    async def _rounds_by(self, sender: Sender) -> None:
+        turns = asyncio.Semaphore(_AT_ONCE)
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    await turns.acquire()
+                    await self._some.wait()
+                    round_ = self._rounds.popleft()
+                    if not self._rounds:
+                        self._some.clear()
+                    task = group.create_task(self._write(sender, round_))
+                    task.add_done_callback(lambda _: turns.release())
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+
+    async def _write(self, sender: Sender, round_: _Round) -> None:
         refused = frozenset[int]()
         try:
-            await sender.write(round_.records)
-        except RefusedError as error:
-            refused = await self._singly(sender, round_, error)
-        except BrokenError:
+            try:
+                await sender.write(round_.records)
+            except RefusedError as error:
+                refused = await self._singly(sender, round_, error)
+        except BaseException:
             round_.tell("late")
             raise
         finally:
