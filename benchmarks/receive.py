@@ -181,6 +181,7 @@ async def shoot(volley: Volley) -> dict[str, Any]:
     return {
         "good": real.good, "bad": real.bad, "junk refused": junk.bad, "junk taken": junk.good,
         "p50": ordered[len(ordered) // 2], "p99": ordered[int(len(ordered) * 0.99)],
+        "worst": ordered[-1],
     }  # fmt: skip
 
 

@@ -49,6 +49,30 @@ def test_idle_reads_every_axis_and_rests() -> None:
     assert row["RSS, MB"] > 0
 
 
+@pytest.mark.kafka
+def test_receive_compares_three_ways() -> None:
+    """Whoever answers has stored, and no stranger is taken."""
+    found = run("receive")
+    assert found["answered but not stored"] == 0
+    assert [row["times the best plain"] > 0 for row in found["rates"]] == [True] * 3
+    assert sum(row["strangers taken"] for row in found["delays"]) == 0
+
+
+@pytest.mark.kafka
+def test_nothing_answered_is_lost_while_kafka_is_away() -> None:
+    """Frozen or killed, what was answered with success is in the inbox."""
+    rows = run("away")["outages"]
+    assert [row["Kafka"] for row in rows] == ["frozen", "killed"]
+    assert [row["answered but not stored"] for row in rows] == [0, 0]
+    assert all(row["answered 200"] > 0 and row["told to come again"] > 0 for row in rows)
+
+
+def test_quota_is_never_exceeded() -> None:
+    """A small org is read without a refusal."""
+    rows = run("quota", "--only", "okta")["reads"]
+    assert [row["refused"] for row in rows] == [0]
+
+
 def test_trail_files_differ_in_their_ids_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """No id comes twice in two files, and all records have the promised size."""
     monkeypatch.syspath_prepend(FOLDER)
