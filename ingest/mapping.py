@@ -160,10 +160,10 @@ class Preparation:
     ) -> None:
         topic = topic_of(one)
         stamp(one, self._origin, now, index=index)
-        value = checked(one)
         if is_inventory(topic):
             self._entity(made, source, topic, one, changed, now)
         else:
+            value = checked(one)
             key, time = from_hex(one["metadata"]["uid"]), one["time"]
             if key in ids or self._state.seen.has(key, time):
                 made.duplicates += 1
