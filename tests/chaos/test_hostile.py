@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+import rig
 
 from ingest.cluster import Cluster
 from sandbox.aws.hostile import STRANGERS
@@ -21,23 +21,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(300)]
 
 def raw(cluster: Cluster, topic: str) -> list[tuple[bytes, bytes, bytes]]:
     """Read a topic of any kind: keys, values and headers as they are."""
-    consumer = Consumer(
-        {"bootstrap.servers": cluster.bootstrap, "group.id": "judge", "isolation.level": "read_committed",
-         "enable.auto.commit": False, "enable.partition.eof": True, "fetch.wait.max.ms": 50}
-    )  # fmt: skip
-    parts = set(range(cluster.counts[topic]))
-    consumer.assign([TopicPartition(cluster.name(topic), number, 0) for number in parts])
-    found: list[tuple[bytes, bytes, bytes]] = []
-    while parts:
-        message = consumer.poll(20.0)
-        assert message is not None
-        if message.error():
-            parts.discard(message.partition())
-        else:
-            headers = repr(message.headers()).encode()
-            found.append((bytes(message.key() or b""), bytes(message.value() or b""), headers))
-    consumer.close()
-    return found
+    found = rig.whole(cluster, topic)
+    return [(one.key() or b"", one.value() or b"", repr(one.headers()).encode()) for one in found]
 
 
 async def test_a_hostile_account_ends_in_statuses_and_dead_letters(whole: Any, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from confluent_kafka import Consumer, TopicPartition
+import rig
 
 from ingest.cluster import Cluster
 
@@ -33,27 +33,10 @@ def read_all(cluster: Cluster) -> Read:
     """Read every public topic from its start to its end."""
     found = Read()
     for topic in PUBLIC:
-        consumer = Consumer(
-            {
-                "bootstrap.servers": cluster.bootstrap,
-                "group.id": "judge",
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 50,
-            }
-        )
-        parts = set(range(cluster.counts[topic]))
-        consumer.assign([TopicPartition(cluster.name(topic), number, 0) for number in parts])
         events = found.events.setdefault(topic, [])
-        while parts:
-            message = consumer.poll(20.0)
-            assert message is not None, f"the judge waits for the end of {topic}"
-            if message.error():
-                parts.discard(message.partition())
-            elif message.value():
-                event = orjson.loads(bytes(message.value() or b""))
+        for message in rig.whole(cluster, topic):
+            if value := message.value():
+                event = orjson.loads(value)
                 found.ids[f"{topic} {event['metadata']['uid']}"] += 1
                 events.append(event)
-        consumer.close()
     return found

@@ -13,11 +13,14 @@ from uuid import uuid4
 
 import orjson
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from ingest.cluster import Cluster
 from ingest.config import Config
 from ingest.producing import Outgoing, Sender, Transactions
+
+LONGEST_TRANSACTION = 8.0
+"""Seconds: the time-out of a transaction, and the broker's look at it."""
 
 
 async def topics(bootstrap: str, prefix: str, **settings: Any) -> Cluster:
@@ -76,12 +79,12 @@ async def limit(cluster: Cluster, topic: str, size: int) -> None:
     await until(goes_by_it)
 
 
-def _reader(cluster: Cluster) -> Consumer:
+def _reader(cluster: Cluster, isolation: str = "read_committed") -> Consumer:
     return Consumer(
         {
             "bootstrap.servers": cluster.bootstrap,
             "group.id": "judge",
-            "isolation.level": "read_committed",
+            "isolation.level": isolation,
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 20,
@@ -91,20 +94,49 @@ def _reader(cluster: Cluster) -> Consumer:
     )
 
 
+def _end(consumer: Consumer, part: TopicPartition) -> int:
+    """Ask for the end of a partition; one that was just made may have no leader yet."""
+    end = time.monotonic() + 20
+    while True:
+        try:
+            return consumer.get_watermark_offsets(part, timeout=20)[1]
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
+def _ends(cluster: Cluster, parts: list[TopicPartition]) -> dict[int | None, int]:
+    """Ask where the log of each partition ends, open transactions included."""
+    consumer = _reader(cluster, "read_uncommitted")
+    try:
+        return {one.partition: _end(consumer, one) for one in parts}
+    finally:
+        consumer.close()
+
+
 def whole(cluster: Cluster, topic: str) -> list[Message]:
-    """Read a topic from its start to its end with librdkafka, committed records only."""
+    """Read a topic from its start to its end with librdkafka, committed records only.
+
+    A commit is answered before its markers are written, so a reader right behind it may see an end that is
+    too early: it waits for the transactions it finds open, as long as Kafka lets one be open.
+    """
     consumer = _reader(cluster)
-    name = cluster.name(topic)
-    open_parts = set(range(cluster.counts[topic]))
-    consumer.assign([TopicPartition(name, number, 0) for number in open_parts])
+    parts = [TopicPartition(cluster.name(topic), number, 0) for number in range(cluster.counts[topic])]
+    ends, decided = _ends(cluster, parts), time.monotonic() + LONGEST_TRANSACTION
+    consumer.assign(parts)
     found: list[Message] = []
-    while open_parts:
-        message = consumer.poll(10.0)
-        assert message is not None, "the judge waits for the end of the topic"
-        if message.error() is None:
+    reached: dict[int | None, int | None] = {}
+    while len(reached) < len(parts) or any((reached.get(number) or 0) < end for number, end in ends.items()):
+        message = consumer.poll(10.0 if len(reached) < len(parts) else 0.1)
+        if message is None:
+            assert len(reached) == len(parts), "the judge waits for the end of the topic"
+        elif (error := message.error()) is None:
             found.append(message)
-        elif (error := message.error()) is not None and error.code() == -191:  # _PARTITION_EOF
-            open_parts.discard(message.partition())
+        elif error.code() == KafkaError._PARTITION_EOF:
+            reached[message.partition()] = message.offset()
+        if len(reached) == len(parts) and time.monotonic() > decided:
+            break
     consumer.close()
     return found
 

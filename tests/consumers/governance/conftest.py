@@ -6,11 +6,13 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import orjson
 import pytest
 import pytest_asyncio
+import rig
 from pydantic import SecretStr
 
 from consumers.governance.act import Tempo
@@ -402,24 +404,4 @@ async def cluster(kafka: Broker, topic_prefix: str) -> Cluster:
 @pytest.fixture
 def read(cluster: Cluster) -> Callable[[str], list[Any]]:
     """Give an independent read-committed reader (librdkafka) of a topic, from start to its end."""
-    from confluent_kafka import Consumer, TopicPartition  # noqa: PLC0415 only where it is needed
-
-    def all_of(topic: str) -> list[Any]:
-        consumer = Consumer(
-            {"bootstrap.servers": cluster.bootstrap, "group.id": "judge", "isolation.level": "read_committed",
-             "enable.auto.commit": False, "enable.partition.eof": True}
-        )  # fmt: skip
-        count = cluster.counts[topic]
-        consumer.assign([TopicPartition(cluster.name(topic), p, 0) for p in range(count)])
-        found, open_parts = [], set(range(count))
-        while open_parts:
-            message = consumer.poll(5.0)
-            assert message is not None, "the judge waits for the end of the topic"
-            if message.error():
-                open_parts.discard(message.partition())
-            else:
-                found.append(message)
-        consumer.close()
-        return found
-
-    return all_of
+    return partial(rig.whole, cluster)
