@@ -37,6 +37,7 @@ from sandbox.okta.tenant import OktaTenant
 from schemas.events import Origin, stamp
 from schemas.validation import checked
 
+pytestmark = pytest.mark.scale
 T = TypeVar("T")
 
 GROWTH = 32e6
