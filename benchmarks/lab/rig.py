@@ -55,9 +55,14 @@ async def kafka(partitions: int) -> AsyncIterator[Cluster]:
 
 
 async def cluster_of(broker: Broker, partitions: int, prefix: str) -> Cluster:
+    """Make the topics of a deployment on a broker."""
+    return await deployed(broker.bootstrap, partitions, prefix)
+
+
+async def deployed(kafka: str, partitions: int, prefix: str) -> Cluster:
     """Make the topics of a deployment."""
     key = base64.b64encode(os.urandom(32)).decode()
-    settings: dict[str, Any] = {"kafka": broker.bootstrap, "prefix": prefix, "key": key}
+    settings: dict[str, Any] = {"kafka": kafka, "prefix": prefix, "key": key}
     cluster = Cluster(Config(**settings, partitions=partitions, replication=1, session_seconds=5.0))
     await cluster.create_topics()
     await cluster.ready()

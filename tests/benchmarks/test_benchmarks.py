@@ -67,6 +67,14 @@ def test_nothing_answered_is_lost_while_kafka_is_away() -> None:
     assert all(row["answered 200"] > 0 and row["told to come again"] > 0 for row in rows)
 
 
+@pytest.mark.kafka
+def test_peers_store_every_record() -> None:
+    """Both read a log to its end; those of others need environments of their own."""
+    rows = run("peers")["rates"]
+    assert [row["by"] for row in rows] == ["sluice", "plain librdkafka"]
+    assert all(row["version"] for row in rows)
+
+
 def test_quota_is_never_exceeded() -> None:
     """A small org is read without a refusal."""
     rows = run("quota", "--only", "okta")["reads"]
