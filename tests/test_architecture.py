@@ -78,7 +78,7 @@ def test_a_provider_imports_the_contract_and_its_own(name: str) -> None:
     builders = {"schemas.events", "schemas.exposure", "schemas.ocsf", "schemas.scalars", "schemas.what",
                 "schemas.who"}  # fmt: skip
     # What the contract offers to build a provider of.
-    parts = {"ingest.handshakes", "ingest.keysigned", "ingest.paging", "ingest.signatures"}
+    parts = {"ingest.handshakes", "ingest.keysigned", "ingest.paging", "ingest.signatures", "ingest.switches"}
     network = {
         "aiohttp",
         "aiokafka",
