@@ -11,7 +11,7 @@ five seconds, because an intent to act is no older), and then handed to the call
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import cached_property
 from types import MappingProxyType
@@ -169,7 +169,9 @@ class Client:
         """Make one call; statuses in `ok` come back like a success. Parameters that are None are left out.
 
         `path` is joined to the api's base, or is an address of one of the provider's apis, as links are.
-        With `If-None-Match` in `headers` and 304 in `ok`, what has not changed comes back as a 304.
+        With `If-None-Match` in `headers` and 304 in `ok`, what has not changed comes back as a 304 (see
+        `ingest.paging.Unchanged`). It is taken back from the buckets whose rest it tells (`Provider.quota`):
+        there the provider's own count is the true one, whether it counts a 304 or not.
         """
         body = data if json is None else orjson.dumps(json)
         typed = {} if json is None else {"Content-Type": "application/json"}
@@ -360,7 +362,10 @@ class Client:
     def _ruled(self, attempt: _Attempt, reply: Reply) -> Exception | None:
         """Ask the provider's dialect; a reply it can't even read is judged by its status."""
         try:
-            self._pace.heed(attempt.spent, self._provider.quota(reply))
+            told = self._provider.quota(reply)
+            if reply.status == 304:
+                _take_back(attempt.spent, told)
+            self._pace.heed(attempt.spent, told)
             return self._provider.ruling(reply)
         except (LookupError, TypeError, ValueError, AttributeError):
             return None
@@ -412,6 +417,16 @@ class Client:
 
     def _bases(self) -> list[str]:
         return [api.base for api in self._apis.values()]
+
+
+def _take_back(spent: Spent, buckets: Iterable[str]) -> None:
+    for bucket in buckets:
+        cell = spent.cells.get(bucket)
+        if cell is not None and cell.limit is not None and cell.log:
+            units = min(spent.costs[bucket], cell.log[-1][1])
+            cell.log[-1][1] -= units
+            cell.used -= units
+            cell.smooth_at -= units * cell.limit.per / cell.limit.n
 
 
 def _lowered(answer: aiohttp.ClientResponse) -> Text:

@@ -156,19 +156,23 @@ class Front:
         headers: dict[str, str],
         bucket: str,
     ) -> Answer:
-        """Give lists a tag; who has it already gets 304, which costs nothing of the hourly limit."""
+        """Give lists a tag, this token's own; who has it gets 304, which is not counted for a known caller.
+
+        That tags differ from token to token: github/docs issue 34689.
+        """
         if request.method != "GET" or answer.status != 200 or bucket == "audit_log":
             return answer
         content = json.dumps(answer.body, separators=(",", ":"))
         answer.body = content
-        told = content + answer.headers.get("Link", "")
+        told = content + answer.headers.get("Link", "") + request.headers.get("Authorization", "")
         tag = f'W/"{hashlib.sha256(told.encode()).hexdigest()}"'
         answer.headers["ETag"] = tag
         answer.headers["Cache-Control"] = "private, max-age=60, s-maxage=60"
-        asked = request.headers.get("If-None-Match", "")
-        if tag.removeprefix("W/") not in asked:
+        answer.headers["Vary"] = "Accept, Authorization, Cookie, Accept-Encoding"
+        asked = request.headers.get("If-None-Match", "").split(",")
+        if tag.removeprefix("W/") not in [one.strip().removeprefix("W/") for one in asked]:
             return answer
-        if window is not None:
+        if window is not None and "Authorization" in request.headers:
             self._tenant.limits.refund(window)
             headers.update(window.headers(bucket))
         return Answer(None, 304, {"ETag": tag})

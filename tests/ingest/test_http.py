@@ -25,6 +25,7 @@ from ingest.errors import (
 )
 from ingest.http import Client, open_session
 from ingest.pace import Pace, lane
+from ingest.paging import Unchanged, linked
 from ingest.provider import Api, Instance, Limit, Provider, Reply, Settings, Static
 
 CANARY = "canary-token-93f1c2d4"
@@ -70,6 +71,10 @@ class Plain(Provider[Settings]):
     def raised(self, error: Exception) -> Exception | None:
         """Translate the SDK's error for throttling."""
         return Retry("slow down", 30.0, everywhere=True) if isinstance(error, KeyError) else None
+
+    def quota(self, reply: Reply) -> Mapping[str, tuple[float, float | None]]:
+        """Read what is left of one bucket, where it is told."""
+        return {"calls": (float(reply.headers["x-left"]), 60.0)} if "x-left" in reply.headers else {}
 
 
 class Rig:
@@ -199,6 +204,107 @@ async def test_what_has_not_changed_is_not_sent_again() -> None:
         assert (again.status, again.json, again.headers["etag"]) == (304, None, 'W/"v1"')
         with pytest.raises(Refused, match="304"):
             await one.get(headers=tag)
+
+
+class Listing:
+    """A list of two pages with ETags; a 304 has no Link and, as `counts` says, is counted or not."""
+
+    def __init__(self, *, counts: bool) -> None:
+        self.names, self.counts = ["a", "b"], counts
+        self.asked: list[tuple[str, int]] = []
+        self.left = 1000
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer a page, or that it is as it was."""
+        page = int(request.query.get("page", "0"))
+        tag = f'W/"{page}-{self.names[page]}"'
+        known = request.headers.get("If-None-Match") == tag
+        self.left -= 1 if self.counts or not known else 0
+        self.asked.append((request.rel_url.path_qs, 304 if known else 200))
+        headers = {"ETag": tag, "X-Left": str(self.left)}
+        if known:
+            return web.Response(status=304, headers=headers)
+        if page == 0:
+            headers["Link"] = '</x?page=1>; rel="next"'.replace("</", f"<{request.url.origin()}/")
+        return web.json_response([self.names[page]], headers=headers)
+
+
+async def listed(one: Rig, through: Any, path: str = "/x") -> list[str]:
+    """Read a list whole."""
+
+    async def read() -> list[str]:
+        return [name async for reply in linked(through, "main", path) for name in reply.json]
+
+    return await one.clock.drive(read())
+
+
+async def test_a_list_that_has_not_changed_comes_from_memory() -> None:
+    """Each page is asked for with its tag, its link remembered; a page that changed comes anew."""
+    listing = Listing(counts=False)
+    async with answering(listing.answer) as one:
+        memory = Unchanged(one.client)
+        assert await listed(one, memory) == await listed(one, memory) == ["a", "b"]
+        assert listing.asked == [("/x", 200), ("/x?page=1", 200), ("/x", 304), ("/x?page=1", 304)]
+        listing.names[1] = "c"
+        assert await listed(one, memory) == ["a", "c"]
+        assert listing.asked[4:] == [("/x", 304), ("/x?page=1", 200)]
+        assert await listed(one, memory) == ["a", "c"]
+        assert await listed(one, memory, "/y") == ["a", "c"]
+        assert listing.asked[8:] == [("/y", 200), ("/x?page=1", 304)]
+
+
+@pytest.mark.parametrize(("counts", "calls"), [(False, 2), (True, 12)])
+async def test_a_304_costs_what_the_provider_counts(counts: bool, calls: int) -> None:
+    """It is taken back where the headers tell what is left, and they have the last word either way."""
+    listing = Listing(counts=counts)
+    async with answering(listing.answer) as one:
+        memory = Unchanged(one.client)
+        for _ in range(6):
+            assert await listed(one, memory) == ["a", "b"]
+        cells = {bucket: cell for (_, bucket, _), cell in one.pace._cells.items()}
+        assert (cells["calls"].used, cells["user"].used) == (2.0, 12.0)
+        assert 1000 - cells["calls"].left == calls
+
+
+async def test_little_is_kept_in_memory() -> None:
+    """What does not fit is asked for plainly; what was not asked for a day makes room for it."""
+    now = [0.0]
+    listing = Listing(counts=False)
+    async with answering(listing.answer) as one:
+        enough = Unchanged(one.client)
+        await listed(one, enough)
+        most = enough._size + 10
+        memory = Unchanged(one.client, most=most, now=lambda: now[0])
+        for path in ("/x", "/x", "/z", "/z"):
+            await listed(one, memory, path)
+        assert memory._size <= most
+        assert [asked for asked in listing.asked if asked[0] == "/z"] == [("/z", 200)] * 2
+        now[0] = 90_000.0
+        for _ in range(2):
+            await listed(one, memory, "/z")
+        assert ("/z", 304) in listing.asked
+        assert memory._size <= most
+
+
+async def test_only_whole_lists_are_kept() -> None:
+    """A reply without a tag, an error that is expected, or a body that is no JSON leave nothing behind."""
+    replies = [
+        {"status": 404, "headers": {"ETag": '"1"'}, "body": b"{}", "content_type": "application/json"},
+        {"headers": {"ETag": '"1"'}, "body": b"text", "content_type": "text/plain"},
+        {"body": b"[]", "content_type": "application/json"},
+    ]
+    for how in replies:
+        tags: list[str | None] = []
+
+        async def handler(request: web.Request, how: Any = how, tags: Any = tags) -> web.StreamResponse:
+            tags.append(request.headers.get("If-None-Match"))
+            return web.Response(**how)
+
+        async with answering(handler) as one:
+            memory = Unchanged(one.client)
+            for _ in range(2):
+                await one.clock.drive(memory.call("main", "GET", "/x", ok=(404,)))
+        assert tags == [None, None]
 
 
 async def test_long_headers_are_read() -> None:

@@ -228,17 +228,21 @@ async def test_one_link_header_of_several_rels(tenant: GitHubTenant, session: ai
 async def test_what_was_not_changed_costs_nothing(
     tenant: GitHubTenant, session: aiohttp.ClientSession
 ) -> None:
-    """304 comes for a known tag, and only then is the hourly limit left alone."""
+    """304 comes for a tag that the same token was given, and only then is the hourly limit left alone."""
     headers, where = installed(tenant), f"{tenant.url}/orgs/acme/teams"
     async with session.get(where, headers=headers) as answer:
         tag, used = answer.headers["ETag"], int(answer.headers["X-RateLimit-Used"])
     async with session.get(where, headers=headers | {"If-None-Match": tag}) as answer:
         assert (answer.status, await answer.read()) == (304, b"")
         assert int(answer.headers["X-RateLimit-Used"]) == used
+        assert "Link" not in answer.headers
+    async with session.get(where, headers=installed(tenant) | {"If-None-Match": tag}) as answer:
+        assert (answer.status, answer.headers["ETag"] == tag) == (200, False)
+        assert int(answer.headers["X-RateLimit-Used"]) == used + 1
     next(iter(tenant.org.teams.values())).name += "!"
     async with session.get(where, headers=headers | {"If-None-Match": tag}) as answer:
         assert answer.status == 200
-        assert int(answer.headers["X-RateLimit-Used"]) == used + 1
+        assert int(answer.headers["X-RateLimit-Used"]) == used + 2
 
 
 @pytest.mark.parametrize("fault", [one for one in FAULTS if one[:3].isdecimal()])

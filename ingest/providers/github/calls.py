@@ -8,10 +8,10 @@ GraphQL API".
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ingest.paging import link_to, linked
-from ingest.provider import Json, Missing, NotAllowed, Refused, Reply, Retry
+from ingest.provider import Json, NotAllowed, Refused, Reply, Retry
 from ingest.providers.github.settings import HEADERS
 
 if TYPE_CHECKING:
@@ -116,23 +116,24 @@ async def change(
 
 
 async def pages(
-    p: "GitHub", path: str, under: str = "", **params: Json
+    p: "GitHub", path: str, under: str = "", *, grows: bool = False, **params: Json
 ) -> AsyncIterator[tuple[list[Json], str]]:
-    """Read a list page by page, each with the link to the next one; `path` may be such a link."""
+    """Read a list page by page, each with the link to the next one; `path` may be such a link.
+
+    What `grows` (a log) is never as it was, so it is not asked whether it is.
+    """
+    http, cost = (p.http if grows else p.lists), (AUDIT if path == p.settings.log else READ)
     asked = {} if path.startswith("http") else {"per_page": 100, **params}
-    async for reply in linked(p.http, "rest", path, params=asked, cost=READ, headers=HEADERS):
-        yield _list(reply.json[under] if under else reply.json), link_to(reply)
+    async for reply in linked(http, "rest", path, params=asked, cost=cost, headers=HEADERS):
+        found = reply.json[under] if under else reply.json
+        if not isinstance(found, list):
+            raise Retry("GitHub answered with something else than a list")
+        yield found, link_to(reply)
 
 
 async def everything(p: "GitHub", path: str, under: str = "", **params: Json) -> list[Json]:
     """Read a list whole."""
     return [one async for found, _ in pages(p, path, under, **params) for one in found]
-
-
-def _list(found: Json) -> list[Json]:
-    if not isinstance(found, list):
-        raise Retry("GitHub answered with something else than a list")
-    return found
 
 
 async def graph(p: "GitHub", query: str, **variables: Json) -> Json:
@@ -142,29 +143,7 @@ async def graph(p: "GitHub", query: str, **variables: Json) -> Json:
     return reply.json["data"]
 
 
-class Part(NamedTuple):
-    """One of the lists that make up an inventory; an `optional` one that is not there is empty."""
-
-    name: str
-    path: str
-    under: str = ""
-    params: Mapping[str, Json] = {}
-    optional: bool = False
-
-
-async def chained(
-    p: "GitHub", parts: Sequence[Part], cursor: Json
-) -> AsyncIterator[tuple[str, list[Json], Json]]:
-    """Read lists one after the other: the part's name, its records, the cursor after them; None ends."""
-    at, link = (cursor["part"], cursor["link"]) if cursor else (0, "")
-    for number in range(at, len(parts)):
-        part = parts[number]
-        after = {"part": number + 1, "link": ""} if number + 1 < len(parts) else None
-        try:
-            async for found, onward in pages(p, link or part.path, part.under, **part.params):
-                yield part.name, found, {"part": number, "link": onward} if onward else after
-        except Missing:
-            if not part.optional:
-                raise
-            yield part.name, [], after
-        link = ""
+def provider_of(data: Json) -> Json:
+    """Find the identity provider in an answer, in which whatever may not be seen is null."""
+    owner = data.get("organization") or (data.get("enterprise") or {}).get("ownerInfo") or {}
+    return owner.get("samlIdentityProvider") or {}

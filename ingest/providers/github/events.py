@@ -11,30 +11,10 @@ from typing import Final
 
 from ingest.provider import BadRecord, Event, Instance, Json
 from ingest.providers.github.parts import SECRETS, Facts, attributes, kept, resource, text, user
-from ingest.providers.github.table import AUDIT, FAILED, Rule
+from ingest.providers.github.table import AUDIT, EVENTS, FAILED, Rule
 from schemas.events import email, endpoint, event, present
 
 LOG: Final = "audit"
-
-_MAPPED: Final = frozenset(
-    {"@timestamp", "created_at", "_document_id", "action", "actor", "actor_id", "actor_ip", "actor_location",
-     "user", "user_id", "user_agent", "org", "org_id", "repo", "repo_id", "repository", "repository_id",
-     "team", "token_id"}
-)  # fmt: skip
-_THINGS: Final = (
-    ("pull_request_title", "pull_request_id"), ("title", "number"), ("project_name", "project_id"),
-    ("name", "hook_id"), ("key", ""), ("package", ""), ("name", "workflow_run_id"),
-    ("alert_number", "alert_id"), ("number", ""), ("environment_name", ""), ("ruleset_name", "ruleset_id"),
-    ("ip_allow_list_entry", ""), ("runner_group_name", "runner_group_id"), ("property_name", "definition_id"),
-    ("gist_id", ""), ("organization_role_name", ""), ("name", ""), ("ghsa_id", ""),
-)  # fmt: skip
-"""Where the name and the id of what was acted on stand, the most telling first."""
-_PEOPLE: Final = ("blocked_user", "invitee", "manager")
-"""Where the one acted on stands, if not in `user`."""
-_PRIVILEGES: Final = (
-    "permission", "new_repo_permission", "role", "role_name", "organization_role_name", "scopes",
-    "permissions",
-)  # fmt: skip
 
 
 def audit_record(record: Json, instance: Instance) -> Iterable[Event]:
@@ -61,7 +41,7 @@ def audit_record(record: Json, instance: Instance) -> Iterable[Event]:
         http_request={"user_agent": agent} if (agent := text(record.get("user_agent"))) else None,
         unmapped={
             key: kept(value) for key, value in record.items()
-            if key not in _MAPPED and key not in SECRETS and value is not None
+            if key not in EVENTS.mapped and key not in SECRETS and value is not None
         },
         **about,
     )  # fmt: skip
@@ -81,7 +61,7 @@ def _rule(name: str, record: Json) -> Rule:
 
 def _facts(record: Json) -> Facts:
     target = user(record.get("user"), record.get("user_id"))
-    for other in _PEOPLE:
+    for other in EVENTS.people:
         target = user(record.get(other), record.get(f"{other}_id")) or target
     actor = user(record.get("actor"), record.get("actor_id"), credential_uid=text(record.get("token_id")))
     named = text(record.get("external_identity_nameid"))
@@ -92,7 +72,7 @@ def _facts(record: Json) -> Facts:
         actor=actor, target=target,
         team=present(name=team, uid=text(record.get("team_id")), type="team") if team else None,
         org=_org(record), repository=_repository(record), thing=_thing(record), app=_app(record),
-        privileges=[found for name in _PRIVILEGES for found in _words(record.get(name))],
+        privileges=[found for name in EVENTS.privileges for found in _words(record.get(name))],
     )  # fmt: skip
 
 
@@ -116,20 +96,14 @@ def _repository(record: Json) -> Json:
 
 
 def _thing(record: Json) -> Json:
-    for name, uid in _THINGS:
+    for name, uid in EVENTS.things:
         if (called := text(record.get(name))) and (not uid or uid in record):
             return resource(called, record.get(uid) if uid else None, "")
     return None
 
 
 def _app(record: Json) -> Json:
-    for name, uid, kind in (
-        ("integration", "application_client_id", "github_app"),
-        ("oauth_application_name", "oauth_application_id", "oauth_app"),
-        ("oauth_application", "oauth_application_id", "oauth_app"),
-        ("", "oauth_application_id", "oauth_app"),
-        ("user_programmatic_access_name", "user_programmatic_access_id", "personal_access_token"),
-    ):
+    for name, uid, kind in EVENTS.apps:
         if found := resource(record.get(name), record.get(uid), kind):
             return found
     return None

@@ -61,12 +61,10 @@ class OrganizationHook(Subscription["GitHub"]):
         Two side by side would give one event two GUIDs, which is what tells a redelivery.
         """
         receiver = w.address.rpartition("/")[0]
-        for one in await _hooks(p):
+        for one in await everything(p, _path(p)):
             if (one["config"].get("url") or "").rpartition("/")[0] == receiver:
-                return await _set(p, str(one["id"]), w)
-        body = {"name": "web", "active": True, "events": list(EVENTS), "config": _config(w)}
-        made = (await change(p, "POST", _path(p), body)).json
-        return Registered(str(made["id"]), data={"address": w.address})
+                return await _set(p, "PATCH", f"/{one['id']}", w)
+        return await _set(p, "POST", "", w)
 
     async def remove(self, p: "GitHub", it: Registered) -> None:
         """Take it away; one that was never made has no number."""
@@ -77,13 +75,13 @@ class OrganizationHook(Subscription["GitHub"]):
         """Set address, secret and events anew: how a secret is rotated. None: it is gone."""
         del how
         try:
-            return await _set(p, it.id, w)
+            return await _set(p, "PATCH", f"/{it.id}", w)
         except Missing:
             return None
 
     async def listed(self, p: "GitHub") -> AsyncIterator[Registered]:
         """List ours; one that is switched off or lacks events has to be repaired."""
-        for one in await _hooks(p):
+        for one in await everything(p, _path(p)):
             config = one["config"]
             if ADDRESS in (address := config.get("url") or ""):
                 heard = set(EVENTS) <= set(one["events"]) or "*" in one["events"]
@@ -93,24 +91,17 @@ class OrganizationHook(Subscription["GitHub"]):
 
 
 def _path(p: "GitHub") -> str:
-    return f"/orgs/{p.settings.organization}/hooks"
+    return f"{p.settings.org}/hooks"
 
 
-async def _hooks(p: "GitHub") -> list[Json]:
-    return await everything(p, _path(p))
+async def _set(p: "GitHub", method: str, place: str, w: Wanted) -> Registered:
+    config = {"url": w.address, "content_type": "json", "secret": w.secret, "insecure_ssl": "0"}
+    body = {"name": "web", "active": True, "events": list(EVENTS), "config": config}
+    made = (await change(p, method, f"{_path(p)}{place}", body)).json
+    return Registered(str(made["id"]), data={"address": w.address})
 
 
-def _config(w: Wanted) -> Json:
-    return {"url": w.address, "content_type": "json", "secret": w.secret, "insecure_ssl": "0"}
-
-
-async def _set(p: "GitHub", number: str, w: Wanted) -> Registered:
-    body = {"active": True, "events": list(EVENTS), "config": _config(w)}
-    await change(p, "PATCH", f"{_path(p)}/{number}", body)
-    return Registered(number, data={"address": w.address})
-
-
-def told(p: "GitHub", delivery: Delivery) -> Iterable[Hooked]:
+def changed(p: "GitHub", delivery: Delivery) -> Iterable[Hooked]:
     """Say what a delivery means: a kind that the audit log has makes it be read, others are published.
 
     Raises:
@@ -127,14 +118,14 @@ def told(p: "GitHub", delivery: Delivery) -> Iterable[Hooked]:
     found: list[Hooked] = []
     if kind == "meta.deleted":
         found.append(Broken(str(payload.get("hook_id"))))
-    if p.audited and logged(kind):
+    if _in_log(p, kind):
         return [*found, Nudge("audit")]
     return found if event == "ping" else [*found, Pushed("webhooks", [record])]
 
 
-async def read_failed(p: "GitHub", at: At) -> AsyncIterator[Page]:
+async def webhooks(p: "GitHub", at: At) -> AsyncIterator[Page]:
     """Read what failed to arrive, newest first, and was not sent again with success since."""
-    for hook in await _hooks(p):
+    for hook in await everything(p, _path(p)):
         if ADDRESS in (hook["config"].get("url") or ""):
             async for page in _failed(p, f"{_path(p)}/{hook['id']}/deliveries", at):
                 yield page
@@ -142,23 +133,21 @@ async def read_failed(p: "GitHub", at: At) -> AsyncIterator[Page]:
 
 async def _failed(p: "GitHub", path: str, at: At) -> AsyncIterator[Page]:
     arrived: set[str] = set()
-    async for found, _ in pages(p, path):
-        wanted = []
+    async for found, _ in pages(p, path, grows=True):
+        wanted, when = [], at.until
         for one in found:
+            when = datetime.fromisoformat(one["delivered_at"])
+            kind = f"{one['event']}.{one['action']}" if one.get("action") else str(one["event"])
+            ours = kind != "ping" and not _in_log(p, kind) and at.since <= when < at.until
             if one["status_code"] in SUCCESS:
                 arrived.add(one["guid"])
-            elif one["guid"] not in arrived and _missed(p, one) and _within(at, one):
+            elif ours and one["guid"] not in arrived:
                 wanted.append(one)
                 arrived.add(one["guid"])
         yield Page([(await get(p, f"{path}/{one['id']}")).json for one in wanted])
-        if found and datetime.fromisoformat(found[-1]["delivered_at"]) < at.since:
+        if when < at.since:
             return
 
 
-def _missed(p: "GitHub", one: Json) -> bool:
-    kind = f"{one['event']}.{one['action']}" if one.get("action") else str(one["event"])
-    return one["event"] != "ping" and not (p.audited and logged(kind))
-
-
-def _within(at: At, one: Json) -> bool:
-    return at.since <= datetime.fromisoformat(one["delivered_at"]) < at.until
+def _in_log(p: "GitHub", kind: str) -> bool:
+    return p.audited and logged(kind)

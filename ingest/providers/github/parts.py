@@ -1,6 +1,7 @@
 """What the mappers of the audit log and of webhooks share: who, what, and the attributes of each class."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -110,12 +111,15 @@ def _many(facts: Facts) -> Json:
     return [one for one in (facts.thing, facts.repository, facts.app) if one] or None
 
 
-def kept(value: Json) -> Json:
-    """Copy what is kept as it came, without secrets by name and without what looks like a token."""
+def kept(value: Json, left_out: Callable[[str, Json], bool] = lambda _name, _value: False) -> Json:
+    """Copy what is kept, without secrets by name, what looks like a token, and what is `left_out`."""
     if value.__class__ is dict:
-        return {key: kept(one) for key, one in value.items() if key not in SECRETS and one is not None}
+        return {
+            name: kept(one, left_out) for name, one in value.items()
+            if name not in SECRETS and one is not None and not left_out(name, one)
+        }  # fmt: skip
     if value.__class__ is list:
-        return [kept(one) for one in value]
+        return [kept(one, left_out) for one in value]
     if value.__class__ is str and "_" in value:
         return _TOKEN.sub("***", value)
     return value

@@ -16,9 +16,8 @@ NO_LOG: Final = "no audit log can be read: what the webhook brings is published 
 async def read_grants(p: "GitHub") -> AsyncIterator[Grant]:
     """Say of each capability what is missing; a call that several need is made once."""
     lacks: dict[str, str] = {}
-    org = f"/orgs/{p.settings.organization}"
     log = await p.look_for_log()
-    for capability, paths, said in _rows(org, as_app=p.settings.as_app):
+    for capability, paths, said in _rows(p.settings.org, as_app=p.settings.as_app):
         missing, note = list[str](), said
         for path in paths:
             if path not in lacks:

@@ -1,16 +1,17 @@
-"""Reading what there is: members, teams, who may do what, apps and tokens.
+"""Reading what there is: members, teams, who may do what, apps and tokens; and the audit log.
 
 Lists are read page by page along their links; none tells of changes, so each read is a full one. Sources:
-REST API reference, "Organization members", "Teams", "Organization roles", "Collaborators", "Organizations";
-GraphQL reference, `OrganizationIdentityProvider`.
+REST API reference, "Organization members", "Teams", "Organization roles", "Collaborators", "Organizations",
+"Get the audit log"; GraphQL reference, `OrganizationIdentityProvider`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.provider import At, Axis, Json, Missing, NotAllowed, Page, Refused
-from ingest.providers.github.calls import Part, chained, everything, graph, pages
+from ingest.providers.github.calls import everything, graph, pages, provider_of
 
 if TYPE_CHECKING:
     from ingest.providers.github import GitHub
@@ -19,6 +20,35 @@ AT_ONCE: Final = 8
 TEAMS: Final = 30
 """Teams or repositories of a page, each with calls of its own, that are lost if it breaks."""
 
+
+class Part(NamedTuple):
+    """One of the organization's lists that make up an inventory; an `optional` one may not be there."""
+
+    kind: str
+    path: str
+    under: str = ""
+    params: Mapping[str, Json] = {}
+    optional: bool = False
+
+
+_PEOPLE: Final = (
+    Part("admin", "members", params={"role": "admin"}),
+    Part("member", "members", params={"role": "member"}),
+    Part("outside", "outside_collaborators"),
+    Part("invited", "invitations"),
+)
+_TEAMS: Final = Part("team", "teams", params={"per_page": TEAMS})
+_PLACES: Final = {
+    "owners": Part("owner", "members", params={"role": "admin"}),
+    "roles": Part("role", "organization-roles", "roles", {"per_page": None}, optional=True),
+    "repositories": Part("repo", "repos", params={"type": "all", "sort": "created", "per_page": TEAMS}),
+    "teams": _TEAMS,
+}
+_APPS: Final = {
+    "installations": Part("installation", "installations", "installations"),
+    "credentials": Part("credential", "credential-authorizations", optional=True),
+    "tokens": Part("token", "personal-access-tokens"),
+}
 _IDENTITIES: Final = """
   pageInfo{hasNextPage endCursor}
   nodes{guid samlIdentity{nameId} user{databaseId organizationVerifiedDomainEmails(login:$org)}}
@@ -33,194 +63,168 @@ _OF_ENTERPRISE: Final = (
 )
 
 
-async def read_accounts(p: "GitHub", at: At) -> AsyncIterator[Page]:
+async def accounts(p: "GitHub", at: At) -> AsyncIterator[Page]:
     """Members by role, outside collaborators, pending invitations; with identities where there is SAML."""
-    org = f"/orgs/{p.settings.organization}"
-    parts = (
-        Part("admin", f"{org}/members", params={"role": "admin"}),
-        Part("member", f"{org}/members", params={"role": "member"}),
-        Part("outside", f"{org}/outside_collaborators"),
-        Part("invited", f"{org}/invitations"),
-    )
-    identities = await _identities(p)
-    without = await _without_two_factor(p, org)
-    async for name, found, cursor in chained(p, parts, at.cursor):
-        records = [
-            {
-                "kind": name, "user": one,
-                "two_factor": None if without is None or name == "invited" else one["id"] not in without,
-                "identity": identities.get(one["id"]) if name != "invited" else None,
-            }
-            for one in found
-        ]  # fmt: skip
-        yield Page(records, cursor, complete=cursor is None)
+    identities, without = await _identities(p), await _without_two_factor(p)
+
+    async def known(kind: str, one: Json) -> list[Json]:
+        if kind == "invited":
+            return [{"kind": kind, "user": one}]
+        two_factor = None if without is None else one["id"] not in without
+        identity = identities.get(one["id"])
+        return [{"kind": kind, "user": one, "two_factor": two_factor, "identity": identity}]
+
+    async for page in _whole(p, at, _PEOPLE, known):
+        yield page
 
 
-async def _without_two_factor(p: "GitHub", org: str) -> set[int] | None:
+async def _without_two_factor(p: "GitHub") -> set[int] | None:
     """Find who has no second factor; None: only owners may ask."""
+    paths = (f"{p.settings.org}/members", f"{p.settings.org}/outside_collaborators")
     try:
-        lists = [
-            await everything(p, f"{org}/{path}", filter="2fa_disabled")
-            for path in ("members", "outside_collaborators")
-        ]
+        return {one["id"] for path in paths for one in await everything(p, path, filter="2fa_disabled")}
     except (NotAllowed, Refused):
         return None
-    return {one["id"] for found in lists for one in found}
 
 
 async def _identities(p: "GitHub") -> dict[int, Json]:
     """Read the linked identities by user; none without SAML, or where they may not be seen."""
     s, found = p.settings, dict[int, Json]()
-    for query, given in ((_OF_ORGANIZATION, {}), (_OF_ENTERPRISE, {"slug": s.enterprise})):
-        if query is _OF_ENTERPRISE and (not s.enterprise or s.as_app):
-            continue
-        after = None
-        try:
-            while True:
-                data = await graph(p, query, org=s.organization, after=after, **given)
-                page = _provider(data).get("externalIdentities")
-                if not page:
-                    break
-                found |= {
-                    one["user"]["databaseId"]: {
-                        "guid": one["guid"], "name_id": (one.get("samlIdentity") or {}).get("nameId"),
+    asked = [(_OF_ORGANIZATION, {"org": s.organization})]
+    if s.enterprise and not s.as_app:
+        asked.append((_OF_ENTERPRISE, {"org": s.organization, "slug": s.enterprise}))
+    for query, given in asked:
+        onward: Json = {"hasNextPage": True}
+        while onward.get("hasNextPage"):
+            try:
+                data = await graph(p, query, after=onward.get("endCursor"), **given)
+            except (NotAllowed, Missing):
+                break
+            listed = provider_of(data).get("externalIdentities") or {}
+            onward = listed.get("pageInfo") or {}
+            for one in listed.get("nodes") or []:
+                if one and one.get("user"):
+                    found[one["user"]["databaseId"]] = {
+                        "guid": one["guid"],
+                        "name_id": (one.get("samlIdentity") or {}).get("nameId"),
                         "emails": one["user"].get("organizationVerifiedDomainEmails") or [],
                     }
-                    for one in page["nodes"] if one and one.get("user")
-                }  # fmt: skip
-                if not page["pageInfo"]["hasNextPage"]:
-                    break
-                after = page["pageInfo"]["endCursor"]
-        except (NotAllowed, Missing):
-            continue
     return found
 
 
-def _provider(data: Json) -> Json:
-    """Find the identity provider in an answer, in which whatever may not be seen is null."""
-    owner = data.get("organization") or (data.get("enterprise") or {}).get("ownerInfo") or {}
-    return owner.get("samlIdentityProvider") or {}
-
-
-async def read_groups(p: "GitHub", at: At) -> AsyncIterator[Page]:
+def groups(p: "GitHub", at: At) -> AsyncIterator[Page]:
     """Teams with their members; a team is known by its id, as slugs change."""
-    org = f"/orgs/{p.settings.organization}"
 
-    async def whole(team: Json) -> Json:
-        return {"team": team, "members": await everything(p, f"{org}/teams/{team['slug']}/members")}
+    async def whole(_: str, team: Json) -> list[Json]:
+        return [
+            {"team": team, "members": await everything(p, f"{p.settings.org}/teams/{team['slug']}/members")}
+        ]
 
-    teams = (Part("teams", f"{org}/teams", params={"per_page": TEAMS}),)
-    async for _, found, cursor in chained(p, teams, at.cursor):
-        records = [one for one in await _each(found, whole) if one]
-        yield Page(records, cursor, complete=cursor is None)
+    return _whole(p, at, (_TEAMS,), whole)
 
 
 async def privilege_axes(p: "GitHub") -> AsyncIterator[Axis]:
     """Owners, roles, collaborators of repositories, repositories of teams: each is whole by itself."""
     del p
-    for key in ("owners", "roles", "repositories", "teams"):
+    for key in _PLACES:
         yield Axis(key)
 
 
-async def read_privileges(p: "GitHub", at: At) -> AsyncIterator[Page]:
-    """Who holds what, one record a principal and place."""
-    org = f"/orgs/{p.settings.organization}"
-    details: Callable[[Json], Awaitable[Json]]
-    match at.axis.key:
-        case "owners":
-            part, details = Part("owner", f"{org}/members", params={"role": "admin"}), _owner
-        case "roles":
-            unpaged = {"per_page": None}
-            part = Part("role", f"{org}/organization-roles", "roles", unpaged, optional=True)
-            details = _holders(p, f"{org}/organization-roles")
-        case "repositories":
-            part = Part("repo", f"{org}/repos", params={"type": "all", "sort": "created", "per_page": TEAMS})
-            outside = await everything(p, f"{org}/outside_collaborators")
-            details = _collaborators(p, {one["id"] for one in outside})
+async def privileges(p: "GitHub", at: At) -> AsyncIterator[Page]:
+    """Owners, organization roles, collaborators of repositories, repositories of teams.
+
+    One record a principal and place.
+    """
+    outside = set[int]()
+    if at.axis.key == "repositories":
+        outside = {one["id"] for one in await everything(p, f"{p.settings.org}/outside_collaborators")}
+    async for page in _whole(p, at, (_PLACES[at.axis.key],), partial(_held, p, outside)):
+        yield page
+
+
+async def _held(p: "GitHub", outside: set[int], kind: str, one: Json) -> list[Json]:
+    org, found = p.settings.org, list[Json]()
+    match kind:
+        case "owner":
+            found = [{"user": one}]
+        case "role":
+            for who in ("user", "team"):
+                holders = await everything(p, f"{org}/organization-roles/{one['id']}/{who}s")
+                found += [{"role": one, who: holder} for holder in holders]
+        case "repo":
+            direct = await everything(p, f"/repos/{one['full_name']}/collaborators", affiliation="direct")
+            place = {"id": one["id"], "full_name": one["full_name"], "visibility": one.get("visibility")}
+            found = [{"repo": place, "user": user, "outside": user["id"] in outside} for user in direct]
         case _:
-            part = Part("team", f"{org}/teams", params={"per_page": TEAMS})
-            details = _repositories(p, f"{org}/teams")
-    async for _, found, cursor in chained(p, (part,), at.cursor):
-        records = [one for many in await _each(found, details) for one in many or []]
-        yield Page(records, cursor, complete=cursor is None)
-
-
-async def _owner(user: Json) -> list[Json]:
-    return [{"kind": "owner", "user": user}]
-
-
-def _holders(p: "GitHub", path: str) -> Callable[[Json], Awaitable[Json]]:
-    async def read(role: Json) -> list[Json]:
-        users = await everything(p, f"{path}/{role['id']}/users")
-        teams = await everything(p, f"{path}/{role['id']}/teams")
-        held = [{"kind": "role", "role": role, "user": one} for one in users]
-        return held + [{"kind": "role", "role": role, "team": one} for one in teams]
-
-    return read
-
-
-def _collaborators(p: "GitHub", outside: set[int]) -> Callable[[Json], Awaitable[Json]]:
-    async def read(repo: Json) -> list[Json]:
-        path = f"/repos/{repo['full_name']}/collaborators"
-        direct = await everything(p, path, affiliation="direct")
-        place = {"id": repo["id"], "full_name": repo["full_name"], "visibility": repo.get("visibility")}
-        return [
-            {"kind": "repo", "repo": place, "user": one, "outside": one["id"] in outside} for one in direct
-        ]
-
-    return read
-
-
-def _repositories(p: "GitHub", path: str) -> Callable[[Json], Awaitable[Json]]:
-    async def read(team: Json) -> list[Json]:
-        repos = await everything(p, f"{path}/{team['slug']}/repos")
-        return [{"kind": "team", "team": team, "repo": one} for one in repos]
-
-    return read
+            repos = await everything(p, f"{org}/teams/{one['slug']}/repos")
+            found = [{"team": one, "repo": repo} for repo in repos]
+    return [{"kind": kind, **held} for held in found]
 
 
 async def app_axes(p: "GitHub") -> AsyncIterator[Axis]:
     """Installed Apps, credentials authorized for single sign-on, fine-grained tokens (shown to Apps only)."""
-    yield Axis("installations")
-    yield Axis("credentials")
-    if p.settings.as_app:
-        yield Axis("tokens")
+    for key in _APPS:
+        if key != "tokens" or p.settings.as_app:
+            yield Axis(key)
 
 
-async def read_apps(p: "GitHub", at: At) -> AsyncIterator[Page]:
+def apps(p: "GitHub", at: At) -> AsyncIterator[Page]:
     """Apps and tokens with what they were granted; without SAML there are no authorized credentials."""
-    org = f"/orgs/{p.settings.organization}"
-    match at.axis.key:
-        case "installations":
-            part = Part("installation", f"{org}/installations", "installations")
-        case "credentials":
-            part = Part("credential", f"{org}/credential-authorizations", optional=True)
-        case _:
-            part = Part("token", f"{org}/personal-access-tokens")
-    async for kind, found, cursor in chained(p, (part,), at.cursor):
-        yield Page([{"kind": kind, **one} for one in found], cursor, complete=cursor is None)
+
+    async def granted(kind: str, one: Json) -> list[Json]:
+        return [{"kind": kind, **one}]
+
+    return _whole(p, at, (_APPS[at.axis.key],), granted)
 
 
-async def read_log(p: "GitHub", at: At) -> AsyncIterator[Page]:
-    """A window of the audit log, web and git events, oldest first, by whole seconds; none if told so."""
+def audit(p: "GitHub", at: At) -> AsyncIterator[Page]:
+    """The audit log with git events; GitHub names no bound to its lateness."""
+    return _log(p, at)
+
+
+def latecomers(p: "GitHub", at: At) -> AsyncIterator[Page]:
+    """The audit log again, once a day, from a day before the last such read: for what came late."""
+    return _log(p, at)
+
+
+async def _log(p: "GitHub", at: At) -> AsyncIterator[Page]:
+    """A window, web and git events, oldest first, by whole seconds; none if told so."""
     if p.settings.audit_log is False:
         return
     start, end = at.since.replace(microsecond=0), at.until.replace(microsecond=0)
     phrase = f"created:>={start:%Y-%m-%dT%H:%M:%SZ} created:<={end:%Y-%m-%dT%H:%M:%SZ}"
     elsewhere = p.elsewhere() if p.settings.enterprise and not p.settings.as_app else frozenset()
-    async for found, _ in pages(p, p.settings.log, phrase=phrase, include="all", order="asc"):
+    async for found, _ in pages(p, p.settings.log, grows=True, phrase=phrase, include="all", order="asc"):
         yield Page([one for one in found if str(one.get("org_id")) not in elsewhere] if elsewhere else found)
 
 
-async def _each(found: list[Json], read: Callable[[Json], Awaitable[Json]]) -> list[Json]:
-    """Read something of each, several at once; what was deleted meanwhile has nothing."""
+async def _whole(
+    p: "GitHub", at: At, parts: tuple[Part, ...], details: Callable[[str, Json], Awaitable[list[Json]]]
+) -> AsyncIterator[Page]:
+    """Read lists one after the other, and of each entry, several at once, what it comes to.
+
+    What was deleted meanwhile comes to nothing. The cursor is the part and the link to its next page.
+    """
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def one(given: Json) -> Json:
+    async def detailed(kind: str, one: Json) -> list[Json]:
         async with places:
             try:
-                return await read(given)
+                return await details(kind, one)
             except Missing:
-                return None
+                return []
 
-    return list(await asyncio.gather(*map(one, found)))
+    start, link = (at.cursor["part"], at.cursor["link"]) if at.cursor else (0, "")
+    for number, part in enumerate(parts[start:], start):
+        path = link or f"{p.settings.org}/{part.path}"
+        after = {"part": number + 1, "link": ""} if number + 1 < len(parts) else None
+        try:
+            async for found, onward in pages(p, path, part.under, **part.params):
+                cursor = {"part": number, "link": onward} if onward else after
+                records = await asyncio.gather(*(detailed(part.kind, one) for one in found))
+                yield Page([one for many in records for one in many], cursor, complete=cursor is None)
+        except Missing:
+            if not part.optional:
+                raise
+            yield Page([], after, complete=after is None)
+        link = ""

@@ -56,6 +56,11 @@ class Settings(ProviderSettings, frozen=True):
         return bool(self.app_id)
 
     @property
+    def org(self) -> str:
+        """The path of what is the organization's."""
+        return f"/orgs/{self.organization}"
+
+    @property
     def rest(self) -> str:
         """The REST API's address."""
         if "rest" in self.endpoints:
@@ -67,17 +72,15 @@ class Settings(ProviderSettings, frozen=True):
     @property
     def graph(self) -> str:
         """The GraphQL API's address."""
-        if "graphql" in self.endpoints or "rest" not in self.endpoints:
-            given = self.endpoints.get("graphql", "").rstrip("/") or self.rest.removesuffix("/v3")
-            return given if given.endswith("/graphql") else f"{given}/graphql"
-        return f"{self.rest.removesuffix('/v3')}/graphql"
+        given = (self.endpoints.get("graphql") or self.rest.removesuffix("/v3")).rstrip("/")
+        return given if given.endswith("/graphql") else f"{given}/graphql"
 
     @property
     def log(self) -> str:
         """The audit log to read; the enterprise's is closed to Apps."""
         if self.enterprise and not self.as_app:
             return f"/enterprises/{self.enterprise}/audit-log"
-        return f"/orgs/{self.organization}/audit-log"
+        return f"{self.org}/audit-log"
 
 
 def apis(s: Settings) -> Mapping[str, Api]:

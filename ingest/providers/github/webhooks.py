@@ -16,7 +16,7 @@ from uuid import UUID
 import orjson
 
 from ingest.provider import BadRecord, Event, Instance, Json
-from ingest.providers.github.kinds import WEBHOOKS
+from ingest.providers.github.kinds import KINDS, WEBHOOKS, guessed
 from ingest.providers.github.parts import Facts, attributes, kept, resource, text, user
 from schemas.events import event, millis, present
 
@@ -29,17 +29,6 @@ _UUID_EPOCH_MS: Final = 12_219_292_800_000
 _OLDEST: Final = 1_199_145_600_000
 """2008, when GitHub began: what is older is no time of an event."""
 _LINKS: Final = frozenset({"url", "_links", "node_id", "gravatar_id"})
-_PEOPLE: Final = ("member", "blocked_user", "requester", "owner", "assignee", "requested_reviewer")
-_THINGS: Final = (
-    "comment", "answer", "review", "thread", "pull_request", "issue", "discussion", "release", "check_run",
-    "check_suite", "workflow_job", "workflow_run", "deployment_status", "deployment", "alert", "hook", "rule",
-    "repository_ruleset", "label", "milestone", "project_card", "project_column", "project",
-    "projects_v2_item", "projects_v2", "package", "registry_package", "forkee", "key",
-    "personal_access_token_request", "definition", "security_advisory", "repository_advisory", "merge_group",
-    "marketplace_purchase", "sponsorship", "build", "exemption_request", "scan",
-)  # fmt: skip
-_NAMES: Final = ("title", "name", "tag_name", "full_name", "display_title", "token_name", "property_name",
-                 "number", "login", "summary", "head_ref")  # fmt: skip
 
 
 class Told(NamedTuple):
@@ -71,7 +60,7 @@ def webhook_record(record: Json, instance: Instance) -> Iterable[Event]:
         event_code=told.kind, log_provider="GitHub webhooks", status_id=1,
         cloud={"org": facts.org} if facts.org else None,
         unmapped={
-            name: value for name, value in _plain(kept(_shorter(payload))).items()
+            name: value for name, value in kept(_shorter(payload), _follows).items()
             if name not in {"sender", "action"}
         },
         **about,
@@ -99,104 +88,6 @@ def opened(record: Json) -> Told:
     guid = text(record.get("guid")) if whole else None
     at = text(record.get("delivered_at")) if whole else None
     return Told(kind.replace("-", "_"), guid or _hash(payload), _time(guid, at, payload), at or "", payload)
-
-
-def guessed(payload: Json) -> str:
-    """Tell a payload's event by its members; empty: none fits."""
-    names = {*payload, f"={payload.get('action')}"}
-    return next((event for event, needs, bars in _TELLING if needs <= names and names.isdisjoint(bars)), "")
-
-
-def _rules() -> Iterator[tuple[str, frozenset[str], frozenset[str]]]:
-    for line in _MEMBERS.strip().splitlines():
-        name, *members = line.split()
-        bars = frozenset(one[1:] for one in members if one[0] == "!")
-        yield name, frozenset(one for one in members if one[0] != "!"), bars
-
-
-_MEMBERS: Final = """
-ping zen hook_id
-meta hook hook_id
-star starred_at
-create ref ref_type master_branch
-delete ref ref_type pusher_type
-push ref before after
-fork forkee
-gollum pages
-page_build build
-status sha state branches
-deployment_status deployment_status
-deployment_review approver
-deployment_review reviewers
-deployment_protection_rule deployment_callback_url
-workflow_job workflow_job
-deployment deployment
-check_run check_run
-check_suite check_suite
-workflow_run workflow_run
-workflow_dispatch inputs ref workflow
-repository_dispatch client_payload
-pull_request_review_thread pull_request thread
-pull_request_review_comment pull_request comment
-pull_request_review pull_request review
-pull_request pull_request
-issue_comment issue comment
-issues issue
-discussion_comment discussion comment
-discussion discussion
-commit_comment comment
-code_scanning_alert alert commit_oid ref
-secret_scanning_alert_location alert location
-repository_vulnerability_alert alert repository =create
-repository_vulnerability_alert alert repository =dismiss
-repository_vulnerability_alert alert repository =resolve
-repository_vulnerability_alert alert repository =reopen
-dependabot_alert alert repository
-release release
-label label
-milestone milestone
-merge_group merge_group
-branch_protection_rule rule
-repository_ruleset repository_ruleset
-deploy_key key
-org_block blocked_user
-membership scope team
-team_add team repository !action
-team team
-member member repository
-projects_v2_item projects_v2_item
-organization organization membership
-organization organization invitation
-organization organization changes !repository
-installation_repositories repositories_added
-installation installation repositories
-installation installation requester !repository
-installation installation =suspend
-installation installation =unsuspend
-installation installation =new_permissions_accepted
-installation installation =deleted !repository
-installation_target target_type account
-personal_access_token_request personal_access_token_request
-project_card project_card
-project_column project_column
-project project
-projects_v2 projects_v2
-package package
-registry_package registry_package
-marketplace_purchase marketplace_purchase
-sponsorship sponsorship
-security_advisory security_advisory
-repository_advisory repository_advisory
-custom_property definition
-custom_property_values new_property_values
-security_and_analysis changes repository !action
-repository_import status repository !action
-watch repository =started
-repository repository action !installation_id
-public repository !action
-github_app_authorization =revoked
-"""
-_TELLING: Final = tuple(_rules())
 
 
 def _hash(payload: Json) -> str:
@@ -255,7 +146,7 @@ def _person(found: Json) -> Json:
 def _target(payload: Json) -> Json:
     for where in (payload, _object(payload, "membership"), _object(payload, "personal_access_token_request"),
                   _object(payload, "invitation")):  # fmt: skip
-        for name in (*_PEOPLE, "user"):
+        for name in (*KINDS.people, "user"):
             if made := _person(_object(where, name)):
                 return made
     return user(_object(payload, "invitation").get("login"))
@@ -278,9 +169,9 @@ def _repository(found: Json) -> Json:
 
 
 def _thing(payload: Json) -> Json:
-    for name in _THINGS:
+    for name in KINDS.things:
         found = _object(payload, name)
-        called = next((word for key in _NAMES if (word := text(found.get(key)))), None)
+        called = next((word for key in KINDS.names if (word := text(found.get(key)))), None)
         if found and (made := resource(called, found.get("id"), name)):
             return made
     ref = text(payload.get("ref"))
@@ -314,11 +205,6 @@ def _shorter(payload: Json) -> Json:
     return payload
 
 
-def _plain(value: Json) -> Json:
-    """Leave out links, which follow from ids and make up most of a payload."""
-    if value.__class__ is dict:
-        return {
-            name: _plain(one) for name, one in value.items()
-            if not (name in _LINKS or name.endswith("_url")) or one.__class__ is int
-        }  # fmt: skip
-    return [_plain(one) for one in value] if value.__class__ is list else value
+def _follows(name: str, value: Json) -> bool:
+    """Tell links, which follow from ids and make up most of a payload."""
+    return (name in _LINKS or name.endswith("_url")) and value.__class__ is not int

@@ -12,10 +12,10 @@ from schemas.ocsf import NAMES
 HERE = Path(__file__).parent
 HEAD = """# GitHub: what becomes of audit actions and webhooks
 
-Written by `tests/providers/github/mapping_table.py` from the rules in `ingest/providers/github/table.py`
-and `kinds.py` over GitHub's published catalogues; a test holds this page against them, and walks the same
-lists, so that nothing falls to unknown by accident. An action or kind that is in none of them is API Activity
-(6003) by its verb, and passes through whole.
+Written by `tests/providers/github/mapping_table.py` from the rules in `events.toml` and `kinds.toml` of
+`ingest/providers/github` over GitHub's published catalogues; a test holds this page against them, and walks
+the same lists, so that nothing falls to unknown by accident. An action or kind that is in none of them is
+API Activity (6003) by its verb, and passes through whole.
 
 Catalogues: github/docs `src/audit-logs/data/shared/entries.json` (organization, enterprise and user actions);
 npm `@octokit/openapi-webhooks` 12.1.0 (ghec) and `@octokit/webhooks-examples` 7.6.1.

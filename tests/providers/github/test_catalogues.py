@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from ingest.provider import Json
 from ingest.providers.github.events import audit_record
 from ingest.providers.github.kinds import EVENTS, WEBHOOKS, logged
-from ingest.providers.github.table import AUDIT
+from ingest.providers.github.table import AUDIT, Rules
 from ingest.providers.github.webhooks import webhook_record
 from schemas.events import Event
 from schemas.topics import topic_of
@@ -131,6 +132,27 @@ def test_kinds_that_the_log_lacks() -> None:
         map(logged, ("issues.opened", "fork", "release.published", "create", "issue_comment.created"))
     )
     assert all(map(logged, ("member.added", "push", "repository.created", "org_block.blocked", "team_add")))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"class": 3007}, "no class that we emit"),
+        ({"activity": 42}, "no activity 42"),
+        ({"activity": "sometimes"}, "by-verb"),
+        ({"kind": ""}, "needs a kind"),
+        ({"class": 3001}, "has no kind"),
+        ({"names": ["Org.Create"]}, "pattern"),
+        ({"names": ["org.create", "org.create"]}, "named twice: org.create"),
+        ({"nmaes": []}, "Extra inputs"),
+    ],
+)
+def test_a_rule_that_is_wrong_is_refused(wrong: Json, says: str) -> None:
+    """A class or activity that does not exist, a kind too much or too little, a name said twice."""
+    good = {"class": 3004, "activity": 1, "kind": "organization", "names": ["org.create"]}
+    assert Rules.model_validate({"rule": [good]}).rule[0].names == ("org.create",)
+    with pytest.raises(ValidationError, match=says):
+        Rules.model_validate({"rule": [good | wrong]})
 
 
 @given(st.text(max_size=60))

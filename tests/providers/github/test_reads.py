@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from ingest.provider import NotAllowed
+from ingest.provider import Axis, NotAllowed, Page
+from ingest.windows import windows
 from sandbox.github.seed import owner_token, seed
 from sandbox.github.tenant import PERMISSIONS, GitHubTenant
 from schemas.events import Event
@@ -107,6 +109,69 @@ async def test_the_enterprises_log_leaves_out_who_is_connected(opened: Open) -> 
     org.provider.elsewhere = lambda: frozenset({"77"})
     after = by_id(await org.read("audit"))
     assert len(before) == len(after) + 1
+
+
+async def test_lists_that_did_not_change_cost_nothing(opened: Open) -> None:
+    """With a token the second reading is answered by 304s, free of charge; what changed comes anew."""
+    org = await opened(lambda tenant: {"token": owner_token(tenant)})
+
+    async def inventories() -> list[dict[str, Event]]:
+        return [by_id(await org.read(feed)) for feed in ("accounts", "groups", "privileges", "apps")]
+
+    first = await inventories()
+    (cell,) = (cell for key, cell in org.one.client._pace._cells.items() if key[1] == "primary")
+    asked, counted, spent = org.tenant.requests["core"], used(org, "core"), cell.used
+    assert await inventories() == first
+    assert org.tenant.requests["core"] > asked + 20
+    assert (used(org, "core"), cell.used) == (counted, spent)
+    team = next(iter(org.tenant.org.teams.values()))
+    team.name += "!"
+    assert by_id(await org.read("groups"))[str(team.id)]["resources"][0]["name"] == team.name
+    # Its details name it too.
+    assert counted < used(org, "core") <= counted + 2
+
+
+def used(org: Any, bucket: str) -> int:
+    """Tell how many calls of the owner the tenant counted."""
+    windows = org.tenant.limits._windows.items()
+    return sum(one.used for (key, name), one in windows if name == bucket and not key.startswith("app"))
+
+
+async def test_an_app_asks_plainly(org: Any) -> None:
+    """GitHub's tags are a token's own, and an App's token changes each hour: nothing is remembered."""
+    assert org.provider.lists is org.provider.http
+
+
+async def test_the_log_is_on_a_budget_of_its_own(org: Any) -> None:
+    """Its calls, 1,750 an hour, are counted by us as by GitHub, and none of them on the other hour."""
+    cells = {key[1]: cell for key, cell in org.one.client._pace._cells.items()}
+    before = cells["primary"].used
+    await org.read("audit")
+    assert cells["audit"].used == used(org, "audit_log") > 3
+    assert cells["primary"].used == before
+
+
+async def test_what_shows_late_is_found_by_the_daily_reading(org: Any) -> None:
+    """An event that appears most of a day after it happened is in the day that is read again, once."""
+    feed = org.provider.feeds()["latecomers"]
+    now = org.one.until = int(org.tenant.clock.now() * 1000)
+    late = org.tenant.happen("repo.create", "acme-owner", ago=23 * 3600, late=22.9 * 3600).id
+    last = now - 24 * 3600 * 1000
+    spans = list(windows(feed, last, now))
+    assert spans[0].since == last - 24 * 3600 * 1000
+    assert spans[-1].until == now
+    assert all(one.until == other.since for one, other in pairwise(spans))
+    found = [
+        uid for span in spans for uid in org.one.ids(feed.name, await org.one.pages(feed.name, Axis(), span))
+    ]
+    assert len(found) == len(set(found))
+    (expected,) = (one for one in org.one.events("audit", [Page([record(org, late)])]))
+    assert expected["metadata"]["uid"] in found
+
+
+def record(org: Any, uid: str) -> Any:
+    """Find an entry of the log."""
+    return next(one.record for one in org.tenant.log.entries if one.id == uid)
 
 
 async def test_limits_are_kept(org: Any) -> None:

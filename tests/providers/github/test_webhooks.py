@@ -15,8 +15,9 @@ import pytest
 
 from ingest.provider import BadRecord, Broken, Delivery, Instance, Json, Nudge, Pushed
 from ingest.providers.github import GitHub
+from ingest.providers.github.kinds import guessed
 from ingest.providers.github.settings import Settings
-from ingest.providers.github.webhooks import COMMITS, guessed, webhook_record
+from ingest.providers.github.webhooks import COMMITS, webhook_record
 from schemas.events import Event
 
 Mapped = Callable[..., list[Event]]
