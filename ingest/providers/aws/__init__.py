@@ -1,44 +1,20 @@
 """Amazon Web Services: people and grants of IAM, CloudTrail, S3's files; one account or an organization."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
-from functools import partial
+from functools import cached_property
 
-from ingest.provider import (
-    Api,
-    At,
-    Axis,
-    Content,
-    Event,
-    Grant,
-    Http,
-    Instance,
-    Limit,
-    NotAllowed,
-    Page,
-    Provider,
-    Ref,
-    Signed,
-    feed,
-)
-from ingest.providers.aws import files, people
-from ingest.providers.aws.accounts import (
-    account_axes,
-    place_axes,
-    read_accounts,
-    read_groups,
-    read_privileges,
-)
+from ingest.provider import Api, At, Axis, Event, Instance, Limit, NotAllowed, Page, Provider, Signed, feed
+from ingest.providers.aws import accounts, files
+from ingest.providers.aws.accounts import place_axes
 from ingest.providers.aws.actions import ACTIONS
+from ingest.providers.aws.buckets import Known
 from ingest.providers.aws.errors import translate
 from ingest.providers.aws.events import trail_record
 from ingest.providers.aws.notifications import BucketNotifications
 from ingest.providers.aws.probe import read_grants
 from ingest.providers.aws.session import SESSION, Sessions, Settings
 from ingest.providers.aws.trail import read_history, read_queue, stranger
-
-minutes = partial(timedelta, 0, 0, 0, 0)
 
 LIMITS: Mapping[str, Mapping[str, Limit]] = {
     # 2 a second per account and region, shared with every other tool there; it can't be raised.
@@ -74,16 +50,18 @@ class Aws(Provider[Settings]):
     actions = ACTIONS
     subscriptions = (BucketNotifications(),)
 
-    def __init__(
-        self,
-        settings: Settings,
-        http: Http,
-        instance: Instance,
-        elsewhere: Callable[[], frozenset[str]] = frozenset,
-    ) -> None:
-        """Make the sessions, which connect when they are first used."""
-        super().__init__(settings, http, instance, elsewhere)
-        self.sessions = Sessions(settings, http, instance.id)
+    content = files.open_content
+    probe = read_grants
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """The signed calls, which connect when they are first used."""
+        return Sessions(self.settings, self.http, self.instance.id)
+
+    @cached_property
+    def known(self) -> Known:
+        """What was learnt of the buckets."""
+        return Known()
 
     def apis(self) -> Mapping[str, Api]:
         """Name the services; the SDK knows their addresses and signs."""
@@ -104,10 +82,6 @@ class Aws(Provider[Settings]):
         ourselves = frozenset({me["Arn"], me["UserId"], f"AWS:{me['UserId']}"})
         return Instance(me["Account"], aliases[0] if aliases else "", ourselves)
 
-    def probe(self) -> AsyncIterator[Grant]:
-        """Try each capability; a missing permission is named as IAM names it."""
-        return read_grants(self)
-
     def raised(self, error: Exception) -> Exception | None:
         """Translate the SDK's errors, by their code."""
         return translate(error)
@@ -119,35 +93,15 @@ class Aws(Provider[Settings]):
         member = bool(role) and str(user.get("uid_alt")).endswith(f":assumed-role/{role}/{SESSION}")
         return member or super().ours(event)
 
-    def content(self, file: Ref) -> AbstractAsyncContextManager[Content]:
-        """Open an object in the version asked for."""
-        return files.open_content(self, file)
-
     async def close(self) -> None:
         """Close the SDK's connections."""
         await self.sessions.close()
 
-    @feed("accounts", to=people.account, every=minutes(30), per=account_axes)
-    async def accounts(self, at: At) -> AsyncIterator[Page]:
-        """IAM users, the root user, the people of Identity Center; passwords and keys up to 4 hours late."""
-        async for page in read_accounts(self, at):
-            yield page
-
-    @feed("groups", to=people.group, every=minutes(30), per=account_axes)
-    async def groups(self, at: At) -> AsyncIterator[Page]:
-        """IAM's and Identity Center's groups and their members."""
-        async for page in read_groups(self, at):
-            yield page
-
-    @feed("privileges", to=people.privilege, every=minutes(30), per=account_axes)
-    async def privileges(self, at: At) -> AsyncIterator[Page]:
-        """Policies of users and roles."""
-        async for page in read_privileges(self, at):
-            yield page
+    accounts, groups, privileges = accounts.accounts, accounts.groups, accounts.privileges
 
     @feed(
         "logons", "admin_activity", to=trail_record, every=timedelta(seconds=30), per=place_axes,
-        late=minutes(20), widest=timedelta(hours=1), newest_first=True,
+        late=timedelta(minutes=20), widest=timedelta(hours=1), newest_first=True,
         lookback=timedelta(days=1),
     )  # fmt: skip
     async def lookup(self, at: At) -> AsyncIterator[Page]:
@@ -158,27 +112,11 @@ class Aws(Provider[Settings]):
     @feed(
         "logons", "admin_activity", "dlp_realtime",
         to={"trail": trail_record, "s3": files.object_changed, "stranger": stranger},
-        every=None, per=queue_axis, repeats=timedelta(hours=24), silence=minutes(5),
+        every=None, per=queue_axis, repeats=timedelta(hours=24), silence=timedelta(minutes=5),
     )  # fmt: skip
     async def trail(self, at: At) -> AsyncIterator[Page]:
         """Follow the queue: the trail's files, about 5 minutes late, and S3's changes within seconds."""
         async for page in read_queue(self, at):
             yield page
 
-    @feed("sharing_control", to=files.bucket, every=minutes(15))
-    async def buckets(self, at: At) -> AsyncIterator[Page]:
-        """Every watched bucket and who can see it."""
-        async for page in files.read_buckets(self, at):
-            yield page
-
-    @feed(
-        "dlp_backlog",
-        "sharing_control",
-        to=files.object_listed,
-        every=timedelta(hours=12),
-        per=files.bucket_axes,
-    )
-    async def objects(self, at: At) -> AsyncIterator[Page]:
-        """Every object of a bucket, in the order of their keys."""
-        async for page in files.read_objects(self, at):
-            yield page
+    buckets, objects = files.buckets, files.objects

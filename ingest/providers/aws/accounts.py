@@ -9,16 +9,20 @@ credential reports"; Organizations, Identity Store and IAM Identity Center API r
 import csv
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from ingest.provider import At, Axis, CursorLost, Json, Missing, NotAllowed, Page, Refused
+from ingest.provider import At, Axis, CursorLost, Json, Missing, NotAllowed, Page, Refused, feed
+from ingest.providers.aws import people
+from ingest.providers.aws.session import pages
 
 if TYPE_CHECKING:
     from ingest.providers.aws import Aws
 
-CLOSED = frozenset({"SUSPENDED", "PENDING_CLOSURE", "CLOSED"})
+CLOSED: Final = frozenset({"SUSPENDED", "PENDING_CLOSURE", "CLOSED"})
+_OFTEN: Final = timedelta(minutes=30)
 
 
 async def account_axes(p: "Aws") -> AsyncIterator[Axis]:
@@ -26,122 +30,104 @@ async def account_axes(p: "Aws") -> AsyncIterator[Axis]:
     yield Axis(p.instance.id, data={"account": ""})
     if not p.settings.organization:
         return
-    elsewhere = p.elsewhere()
-    token: dict[str, str] = {}
-    while True:
-        # An empty page with a token is legal.
-        reply = await p.sessions.call("organizations", "list_accounts", **token)
+    left_out = p.elsewhere() | {p.instance.id}
+    async for reply in pages(p.sessions, "organizations", "list_accounts"):
         for one in reply["Accounts"]:
-            number, state = one["Id"], one.get("State") or one.get("Status")
-            if number != p.instance.id and number not in elsewhere and state not in CLOSED:
-                yield Axis(number, data={"account": number})
-        if not reply.get("NextToken"):
-            return
-        token = {"NextToken": reply["NextToken"]}
+            if one["Id"] not in left_out and (one.get("State") or one.get("Status")) not in CLOSED:
+                yield Axis(one["Id"], data={"account": one["Id"]})
 
 
 async def place_axes(p: "Aws") -> AsyncIterator[Axis]:
     """List each account in each region."""
     async for axis in account_axes(p):
         for region in p.settings.regions:
-            yield Axis(
-                f"{axis.key}/{region}",
-                tags=frozenset({axis.key, region}),
-                data=axis.data | {"region": region},
-            )
+            tags = frozenset({axis.key, region})
+            yield Axis(f"{axis.key}/{region}", tags=tags, data=axis.data | {"region": region})
 
 
-async def read_accounts(p: "Aws", at: At) -> AsyncIterator[Page]:
-    """Read IAM users with their credentials and the root user, then the people of Identity Center."""
+@feed("accounts", to=people.account, every=_OFTEN, per=account_axes)
+async def accounts(p: "Aws", at: At) -> AsyncIterator[Page]:
+    """IAM users, the root user, the people of Identity Center; passwords and keys up to 4 hours late."""
     account, number = at.axis.data["account"], at.axis.key
     cursor = at.cursor or {}
     if "store" not in cursor:
         report = await _report(p, account)
         root = {"kind": "root", "account": number, "report": report.get("<root_account>")}
-        first = not cursor
-        async for details, marker in _details(p, account, "User", cursor.get("iam")):
-            records = [root] if first else []
-            first = False
-            for user in details["UserDetailList"]:
+        records = [] if cursor else [root]
+        async for users, marker in _details(p, account, "User", cursor.get("iam")):
+            for user in users:
                 known = report.get(user["UserName"]) or await _credentials(p, account, user["UserName"])
                 records.append({"kind": "user", "account": number, "user": user, "report": known})
             yield Page(records, cursor={"iam": marker} if marker else {"store": None})
-    async for store, region, page, following in _stores(p, at, "list_users"):
-        people = [
-            {"kind": "person", "store": store, "region": region, "user": user} for user in page["Users"]
-        ]
-        yield Page(people, cursor=following)
+            records = []
+    async for store, page, following in _stores(p, at, "list_users"):
+        persons = [{"kind": "person", "store": store, "user": user} for user in page["Users"]]
+        yield Page(persons, cursor=following)
     yield Page([], complete=True)
 
 
-async def read_groups(p: "Aws", at: At) -> AsyncIterator[Page]:
-    """Read IAM groups with their members and policies, then Identity Center's groups."""
+@feed("groups", to=people.group, every=_OFTEN, per=account_axes)
+async def groups(p: "Aws", at: At) -> AsyncIterator[Page]:
+    """IAM's and Identity Center's groups and their members."""
     account, number = at.axis.data["account"], at.axis.key
     cursor = at.cursor or {}
     if "store" not in cursor:
         members = await _members(p, account)
-        async for details, marker in _details(p, account, "Group", cursor.get("iam")):
+        async for found, marker in _details(p, account, "Group", cursor.get("iam")):
             records = [
-                {"account": number, "group": group, "members": members.get(group["GroupName"], [])}
-                for group in details["GroupDetailList"]
+                {"account": number, "group": one, "members": members.get(one["GroupName"], [])}
+                for one in found
             ]
             yield Page(records, cursor={"iam": marker} if marker else {"store": None})
-    async for store, region, page, following in _stores(p, at, "list_groups"):
+    async for store, page, following in _stores(p, at, "list_groups"):
         records = [
-            {"store": store, "group": group, "members": await _membership(p, store, region, group["GroupId"])}
-            for group in page["Groups"]
+            {"store": store, "group": one, "members": await _membership(p, store, one["GroupId"])}
+            for one in page["Groups"]
         ]
         yield Page(records, cursor=following)
     yield Page([], complete=True)
 
 
-async def read_privileges(p: "Aws", at: At) -> AsyncIterator[Page]:
-    """Read which policies each user and role holds, a user's groups included."""
+@feed("privileges", to=people.privilege, every=_OFTEN, per=account_axes)
+async def privileges(p: "Aws", at: At) -> AsyncIterator[Page]:
+    """Policies of users and roles, those of a user's groups included."""
     account, number = at.axis.data["account"], at.axis.key
-    groups: dict[str, Json] = {}
-    async for details, _ in _details(p, account, "Group"):
-        groups |= {group["GroupName"]: group for group in details["GroupDetailList"]}
-    kinds = ("User", "Role")
+    held = {one["GroupName"]: one async for found, _ in _details(p, account, "Group") for one in found}
     cursor = at.cursor or {"kind": "User"}
-    for kind in kinds[kinds.index(cursor["kind"]) :]:
+    for kind, following in (("User", {"kind": "Role"}), ("Role", None)):
+        if (kind, cursor["kind"]) == ("User", "Role"):
+            continue
         start = cursor.get("iam") if kind == cursor["kind"] else None
-        async for details, marker in _details(p, account, kind, start):
+        async for found, marker in _details(p, account, kind, start):
             records = [
                 {
                     "account": number,
                     "principal": one,
-                    "groups": [groups[name] for name in one.get("GroupList", []) if name in groups],
+                    "groups": [held[name] for name in one.get("GroupList", []) if name in held],
                 }
-                for one in details[f"{kind}DetailList"]
+                for one in found
             ]
-            following = {"kind": kind, "iam": marker} if marker else {"kind": "Role", "iam": None}
-            done = kind == "Role" and not marker
-            yield Page(records, cursor=None if done else following, complete=done)
+            then = {"kind": kind, "iam": marker} if marker else following
+            yield Page(records, cursor=then, complete=then is None)
 
 
 async def _details(
     p: "Aws", account: str, kind: str, marker: str | None = None
 ) -> AsyncIterator[tuple[Json, str | None]]:
     """Page through one kind of principal; a resumed read whose marker IAM has forgotten begins anew."""
-    while True:
-        asked = {"Marker": marker} if marker else {}
-        try:
-            reply = await p.sessions.call(
-                "iam",
-                "get_account_authorization_details",
-                account=account,
-                Filter=[kind],
-                MaxItems=1000,
-                **asked,
-            )
-        except Refused as error:
-            if marker:
-                raise CursorLost("IAM does not know the marker any more", gap=False) from error
-            raise
-        marker = reply.get("Marker") if reply["IsTruncated"] else None
-        yield _plain(reply), marker
-        if not marker:
-            return
+    asked = {"Marker": marker} if marker else {}
+    replies = pages(
+        p.sessions, "iam", "get_account_authorization_details", mark="Marker", account=account,
+        Filter=[kind], MaxItems=1000, **asked,
+    )  # fmt: skip
+    try:
+        async for reply in replies:
+            marker = reply.get("Marker")
+            yield _plain(reply[f"{kind}DetailList"]), marker
+    except Refused as error:
+        if marker:
+            raise CursorLost("IAM does not know the marker any more", gap=False) from error
+        raise
 
 
 def _plain(reply: Json) -> Json:
@@ -160,60 +146,51 @@ async def _report(p: "Aws", account: str) -> dict[str, Json]:
 
 async def _credentials(p: "Aws", account: str, name: str) -> dict[str, str]:
     """Ask for what the report would say of a user that is younger than it."""
+    console = True
     try:
         await p.sessions.call("iam", "get_login_profile", account=account, UserName=name)
-        made = {"password_enabled": "true"}
     except Missing:
-        made = {"password_enabled": "false"}
+        console = False
     devices = await p.sessions.call("iam", "list_mfa_devices", account=account, UserName=name)
-    made["mfa_active"] = str(bool(devices["MFADevices"])).lower()
     keys = await p.sessions.call("iam", "list_access_keys", account=account, UserName=name)
+    flags = {"password_enabled": console, "mfa_active": bool(devices["MFADevices"])}
     for number, key in enumerate(keys["AccessKeyMetadata"], start=1):
-        made[f"access_key_{number}_active"] = str(key["Status"] == "Active").lower()
-    return made
+        flags[f"access_key_{number}_active"] = key["Status"] == "Active"
+    return {name: str(flag).lower() for name, flag in flags.items()}
 
 
 async def _members(p: "Aws", account: str) -> dict[str, list[Json]]:
     members: dict[str, list[Json]] = {}
-    async for details, _ in _details(p, account, "User"):
-        for user in details["UserDetailList"]:
+    async for users, _ in _details(p, account, "User"):
+        for user in users:
             for group in user.get("GroupList", []):
                 members.setdefault(group, []).append({"uid": user["UserId"], "name": user["UserName"]})
     return members
 
 
-async def _stores(p: "Aws", at: At, operation: str) -> AsyncIterator[tuple[str, str, Json, Json]]:
-    """Page through every identity store of our account: store, region, page and the cursor after it."""
+async def _stores(p: "Aws", at: At, operation: str) -> AsyncIterator[tuple[str, Json, Json]]:
+    """Page through every identity store of our account: store, page and the cursor after it."""
     if at.axis.key != p.instance.id or not p.settings.identity_center:
         return
-    region = p.settings.home
     try:
-        reply = await p.sessions.call("sso-admin", "list_instances", region=region)
+        reply = await p.sessions.call("sso-admin", "list_instances")
     except NotAllowed as error:
         raise NotAllowed(f"{error}; or set identity_center to false") from error
-    stores = sorted(one["IdentityStoreId"] for one in reply["Instances"])
     cursor = at.cursor or {}
-    for store in stores:
-        if store < (cursor.get("store") or ""):
+    for store in sorted(one["IdentityStoreId"] for one in reply["Instances"]):
+        begun = cursor.get("store") or ""
+        if store < begun:
             continue
-        token = cursor.get("token") if store == cursor.get("store") else None
-        while True:
-            asked = {"NextToken": token} if token else {}
-            asked["IdentityStoreId"] = store
-            page = _plain(await p.sessions.call("identitystore", operation, region=region, **asked))
-            token = page.get("NextToken")
+        asked = {"NextToken": cursor["token"]} if store == begun else {}
+        async for page in pages(p.sessions, "identitystore", operation, IdentityStoreId=store, **asked):
             # "~" sorts after every character of a store's id: this store is done.
-            yield store, region, page, {"store": store, "token": token} if token else {"store": f"{store}~"}
-            if not token:
-                break
+            token = page.get("NextToken")
+            yield store, _plain(page), {"store": store, "token": token} if token else {"store": f"{store}~"}
 
 
-async def _membership(p: "Aws", store: str, region: str, group: str) -> list[Json]:
-    members: list[Json] = []
-    asked: dict[str, Json] = {"IdentityStoreId": store, "GroupId": group}
-    while True:
-        page = await p.sessions.call("identitystore", "list_group_memberships", region=region, **asked)
-        members += [{"uid": one["MemberId"].get("UserId")} for one in page["GroupMemberships"]]
-        if not page.get("NextToken"):
-            return members
-        asked["NextToken"] = page["NextToken"]
+async def _membership(p: "Aws", store: str, group: str) -> list[Json]:
+    asked = {"IdentityStoreId": store, "GroupId": group}
+    replies = pages(p.sessions, "identitystore", "list_group_memberships", **asked)
+    return [
+        {"uid": one["MemberId"].get("UserId")} async for page in replies for one in page["GroupMemberships"]
+    ]

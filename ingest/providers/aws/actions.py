@@ -11,14 +11,6 @@ if TYPE_CHECKING:
     from ingest.providers.aws import Aws
 
 ACTIONS: Final[tuple[Action["Aws"], ...]] = (
-    Quarantine(),
-    Restore(),
-    Trash(),
-    Delete(),
-    RemovePublicAcl(),
-    RemovePublicPolicy(),
-    MakePrivate(),
-    SuspendUser(),
-    RevokeSessions(),
-    ForcePasswordReset(),
-)
+    Quarantine(), Restore(), Trash(), Delete(), RemovePublicAcl(), RemovePublicPolicy(), MakePrivate(),
+    SuspendUser(), RevokeSessions(), ForcePasswordReset(),
+)  # fmt: skip

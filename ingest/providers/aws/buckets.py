@@ -2,19 +2,32 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
-from weakref import WeakKeyDictionary
 
 import orjson
 
 from ingest.provider import Axis, Json, Missing, NotAllowed, Ref, Refused, SourceError
 from ingest.providers.aws.accounts import account_axes
+from ingest.providers.aws.session import pages
 
 if TYPE_CHECKING:
     from ingest.providers.aws import Aws
 
 FRESH: Final = 60.0
 """Seconds for which what was read of a bucket serves the changes to its objects."""
+_PARTS: Final[Mapping[str, tuple[str, str, Callable[[Json], Json]]]] = {
+    "acl": ("get_bucket_acl", "", lambda r: {"Owner": r.get("Owner"), "Grants": r.get("Grants", [])}),
+    "policy": ("get_bucket_policy", "NoSuchBucketPolicy", lambda r: orjson.loads(r["Policy"])),
+    "policy_public": ("get_bucket_policy_status", "NoSuchBucketPolicy",
+                      lambda r: r.get("PolicyStatus", {}).get("IsPublic")),
+    "block": ("get_public_access_block", "NoSuchPublicAccessBlockConfiguration",
+              lambda r: r["PublicAccessBlockConfiguration"]),
+    "ownership": ("get_bucket_ownership_controls", "OwnershipControlsNotFoundError",
+                  lambda r: r["OwnershipControls"]["Rules"][0]["ObjectOwnership"]),
+    "versioning": ("get_bucket_versioning", "", lambda r: r.get("Status", "")),
+}  # fmt: skip
+"""What decides who can see a bucket: the call, the code for "there is none", what is kept of the answer."""
 
 
 class Place(NamedTuple):
@@ -36,19 +49,12 @@ class Place(NamedTuple):
         return f"arn:{self.partition}:s3:::{self.name}" + ("" if key is None else f"/{key}")
 
 
-class _Known:
-    """What one connector knows of its buckets."""
+@dataclass
+class Known:
+    """What one connector has learnt of its buckets: where they are, and what was read of them when."""
 
-    def __init__(self) -> None:
-        self.places: dict[str, Place] = {}
-        self.read: dict[str, tuple[float, Json]] = {}
-
-
-_KNOWN: WeakKeyDictionary["Aws", _Known] = WeakKeyDictionary()
-
-
-def _known(p: "Aws") -> _Known:
-    return _KNOWN.setdefault(p, _Known())
+    places: dict[str, Place] = field(default_factory=dict)
+    read: dict[str, tuple[float, Json]] = field(default_factory=dict)
 
 
 async def s3(p: "Aws", place: Place, operation: str, absent: str = "", **params: Json) -> Json:
@@ -63,16 +69,15 @@ async def s3(p: "Aws", place: Place, operation: str, absent: str = "", **params:
         raise
 
 
-async def _listed(p: "Aws", account: str, **params: Json) -> AsyncIterator[Place]:
-    while True:
-        reply = await p.sessions.call("s3", "list_buckets", account=account, MaxBuckets=1000, **params)
+async def listed(p: "Aws", account: str, **asked: Json) -> AsyncIterator[Place]:
+    """List an account's buckets."""
+    replies = pages(
+        p.sessions, "s3", "list_buckets", mark="ContinuationToken", account=account, MaxBuckets=1000, **asked
+    )
+    async for reply in replies:
         for one in reply.get("Buckets", []):
-            name = one["Name"]
-            region = one.get("BucketRegion") or await _region(p, name, account)
-            yield Place(name, region, account, one["CreationDate"].isoformat())
-        if not (token := reply.get("ContinuationToken")):
-            return
-        params["ContinuationToken"] = token
+            region = one.get("BucketRegion") or await _region(p, one["Name"], account)
+            yield Place(one["Name"], region, account, one["CreationDate"].isoformat())
 
 
 async def _region(p: "Aws", name: str, account: str) -> str:
@@ -87,8 +92,8 @@ async def places(p: "Aws") -> AsyncIterator[Place]:
     async for axis in account_axes(p):
         account = axis.data["account"]
         try:
-            async for place in _listed(p, account):
-                _known(p).places[place.name] = place
+            async for place in listed(p, account):
+                p.known.places[place.name] = place
                 if place.name not in logs and p.settings.watches(place.name):
                     yield place
         except NotAllowed:
@@ -116,16 +121,15 @@ async def find(p: "Aws", name: str) -> Place:
     Raises:
         Missing: No account of ours has it.
     """
-    known = _known(p).places
-    if name not in known:
+    if name not in p.known.places:
         async for axis in account_axes(p):
-            async for place in _listed(p, axis.data["account"], Prefix=name):
-                known[place.name] = place
-            if name in known:
+            async for place in listed(p, axis.data["account"], Prefix=name):
+                p.known.places[place.name] = place
+            if name in p.known.places:
                 break
         else:
-            known[name] = Place(name, await _region(p, name, ""))
-    return known[name]
+            p.known.places[name] = Place(name, await _region(p, name, ""))
+    return p.known.places[name]
 
 
 async def located(p: "Aws", target: Ref) -> tuple[Place, str]:
@@ -153,34 +157,22 @@ async def read_bucket(p: "Aws", place: Place, *, fresh: bool = True) -> Json:
     Raises:
         Missing: The bucket is gone.
     """
-    known = _known(p).read
     now = asyncio.get_running_loop().time()
-    if not fresh and place.name in known and now - known[place.name][0] < FRESH:
-        return known[place.name][1]
-    asked: Mapping[str, tuple[str, str, Callable[[Json], Json]]] = {
-        "acl": ("get_bucket_acl", "", lambda r: {"Owner": r.get("Owner"), "Grants": r.get("Grants", [])}),
-        "policy": ("get_bucket_policy", "NoSuchBucketPolicy", lambda r: orjson.loads(r["Policy"])),
-        "policy_public": ("get_bucket_policy_status", "NoSuchBucketPolicy",
-                          lambda r: r.get("PolicyStatus", {}).get("IsPublic")),
-        "block": ("get_public_access_block", "NoSuchPublicAccessBlockConfiguration",
-                  lambda r: r["PublicAccessBlockConfiguration"]),
-        "ownership": ("get_bucket_ownership_controls", "OwnershipControlsNotFoundError",
-                      lambda r: r["OwnershipControls"]["Rules"][0]["ObjectOwnership"]),
-        "versioning": ("get_bucket_versioning", "", lambda r: r.get("Status", "")),
-    }  # fmt: skip
+    when, known = p.known.read.get(place.name, (0.0, None))
+    if known and not fresh and now - when < FRESH:
+        return known
     bucket: dict[str, Json] = {**place._asdict(), "partition": place.partition, "unread": []}
     bucket["account"] = place.account or p.instance.id
-    for name, (operation, absent, taken) in asked.items():
+    for name, (operation, absent, taken) in _PARTS.items():
+        bucket[name] = None
         try:
-            reply = await s3(p, place, operation, absent)
+            if (reply := await s3(p, place, operation, absent)) is not None:
+                bucket[name] = taken(reply)
         except (NotAllowed, Refused):
             bucket["unread"].append(name)
-            bucket[name] = None
-        else:
-            bucket[name] = None if reply is None else taken(reply)
     bucket["owner"] = ((bucket["acl"] or {}).get("Owner") or {}).get("ID", "")
     bucket["account_block"] = await _account_block(p, place, bucket)
-    known[place.name] = (now, bucket)
+    p.known.read[place.name] = (now, bucket)
     return bucket
 
 

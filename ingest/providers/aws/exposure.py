@@ -9,9 +9,11 @@ Source: Amazon S3 User Guide, "Blocking public access to your Amazon S3 storage"
 "Controlling ownership of objects".
 """
 
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from ingest.provider import Json
@@ -22,17 +24,8 @@ FLAGS: Final = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "Res
 _GROUPS: Final = "http://acs.amazonaws.com/groups/"
 _PUBLIC_GROUPS: Final = (f"{_GROUPS}global/AllUsers", f"{_GROUPS}global/AuthenticatedUsers")
 _READS: Final = ("s3:GetObject", "s3:GetObjectVersion")
-_ACCOUNTS: Final = frozenset(
-    {"aws:principalaccount", "aws:sourceaccount", "aws:sourceowner", "aws:principalarn", "aws:sourcearn",
-     "s3:dataaccesspointaccount", "s3:dataaccesspointarn"}
-)  # fmt: skip
-_ORGS: Final = frozenset(
-    {"aws:principalorgid", "aws:sourceorgid", "aws:principalorgpaths", "aws:sourceorgpaths"}
-)
-_NETWORKS: Final = frozenset({"aws:sourcevpc", "aws:sourcevpce"})
-_EQUALS: Final = frozenset(
-    {"stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike", "ipaddress"}
-)
+_CONDITIONS: Final[Json] = tomllib.loads(Path(__file__).with_name("exposure.toml").read_text())
+"""Which operators and keys of conditions limit who is let in, and to what."""
 
 Finding = tuple[Exposure, str]
 
@@ -174,8 +167,7 @@ def _limited(one: Json, account: str, family: frozenset[str], who: str) -> Findi
     """Judge "*" by its conditions: all must hold, so the narrowest decides."""
     narrowest: Finding = ("public", who)
     for operator, tests in _object(one.get("Condition")).items():
-        # …IfExists and ForAllValues pass a request without the key, as an anonymous one is: no limit at all.
-        if operator.lower().removeprefix("foranyvalue:") not in _EQUALS:
+        if operator.lower().removeprefix("foranyvalue:") not in _CONDITIONS["operators"]:
             continue
         for key, values in _object(tests).items():
             word, why = _condition(key.lower(), [str(value) for value in _listed(values)], account, family)
@@ -185,19 +177,18 @@ def _limited(one: Json, account: str, family: frozenset[str], who: str) -> Findi
 
 
 def _condition(key: str, values: list[str], account: str, family: frozenset[str]) -> Finding:
-    if key == "aws:sourceip":
+    names = _CONDITIONS["keys"].get(key)
+    if names == "addresses":
         return max(map(_range, values), key=lambda one: ORDER.index(one[0]), default=("public", ""))
     # Only fixed values limit anything: a wildcard for the holder, or a policy variable, lets everyone in.
-    fixed = [value.split("/")[0] if key in _ORGS else _holder(value) for value in values]
-    if not fixed or any(character in value for value in fixed for character in "*?$"):
+    fixed = [value.split("/")[0] if names == "organization" else _holder(value) for value in values]
+    if not names or not fixed or any(character in value for value in fixed for character in "*?$"):
         return "public", ""
-    if key in _NETWORKS:
+    if names == "network":
         return "internal", "from named networks"
-    if key in _ORGS:
+    if names == "organization":
         return ("internal" if family.issuperset(fixed) else "external"), "of an organization"
-    if key in _ACCOUNTS:
-        return _widest(_account(value, account, family) for value in values).word, "of named accounts"
-    return "public", ""
+    return _widest(_account(value, account, family) for value in values).word, "of named accounts"
 
 
 def _range(value: str) -> Finding:
@@ -218,10 +209,11 @@ def _denies_all(one: Json, bucket: Mapping[str, Json], key: str | None) -> bool:
         return False
     everyone = one.get("Principal") in ("*", {"AWS": "*"}, {"AWS": ["*"]})
     if key is None:
-        return (
-            everyone and _has(one, "Action", ("*", "s3:*")) and _has(one, "Resource", ("*", "arn:aws:s3:::*"))
-        )
-    return everyone and _all(one, "Action", _READS) and _covers(one, "Resource", _arns(bucket, key))
+        wide = _has(one, "Action", ("*", "s3:*")) and _has(one, "Resource", ("*", "arn:aws:s3:::*"))
+    else:
+        reads = all(_matches(one, "Action", value) for value in _READS)
+        wide = reads and _covers(one, "Resource", _arns(bucket, key))
+    return everyone and wide
 
 
 def _arns(bucket: Mapping[str, Json], key: str) -> tuple[str]:
@@ -237,10 +229,6 @@ def _covers(one: Json, field: str, wanted: tuple[str, ...]) -> bool:
     if f"Not{field}" in one:
         return not all(_matches(one, f"Not{field}", value) for value in wanted)
     return any(_matches(one, field, value) for value in wanted)
-
-
-def _all(one: Json, field: str, wanted: tuple[str, ...]) -> bool:
-    return f"Not{field}" not in one and all(_matches(one, field, value) for value in wanted)
 
 
 def _matches(one: Json, field: str, value: str) -> bool:

@@ -10,8 +10,8 @@ Source: Amazon S3 API Reference, ListObjectsV2, ListObjectVersions, HeadObject, 
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from datetime import UTC
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, timedelta
 from mimetypes import guess_type
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +28,7 @@ from ingest.provider import (
     Ref,
     Refused,
     Unscannable,
+    feed,
 )
 from ingest.providers.aws.buckets import Place, bucket_axes, find, located, places, read_bucket, s3
 from ingest.providers.aws.exposure import Seen, bucket_exposure, object_exposure
@@ -36,125 +37,9 @@ from schemas.events import event, millis, present
 if TYPE_CHECKING:
     from ingest.providers.aws import Aws
 
-__all__ = [
-    "bucket", "bucket_axes", "describe", "object_changed", "object_listed", "open_content", "read_buckets",
-    "read_objects",
-]  # fmt: skip
-
 WINDOW: Final = 4 * 1024 * 1024
 """Bytes fetched per call; a file is read in windows, each of the same version."""
 _AT_ONCE: Final = 16
-
-
-async def read_buckets(p: "Aws", at: At) -> AsyncIterator[Page]:
-    """List every watched bucket with what decides its exposure, one page each; resumes after the last one."""
-    after = (at.cursor or {}).get("after", "")
-    for place in sorted([one async for one in places(p)]):
-        if place.name > after:
-            try:
-                yield Page([await read_bucket(p, place)], cursor={"after": place.name})
-            except Missing:
-                continue
-    yield Page([], complete=True)
-
-
-async def read_objects(p: "Aws", at: At, size: int = 1000) -> AsyncIterator[Page]:
-    """List one bucket's objects, at most `size` (1,000) a page, with each one's ACL where ACLs count."""
-    place = Place(**at.axis.data) if at.axis.data else await find(p, at.axis.key)
-    try:
-        held = await read_bucket(p, place)
-    except Missing:  # with the bucket, all of its objects are gone
-        yield Page([], complete=True)
-        return
-    cursor = at.cursor or {}
-    while True:
-        objects, cursor = await _listing(p, place, held, cursor, size)
-        acls = await _acls(p, place, held, objects)
-        records = [
-            {"bucket": held, "object": one, "acl": acl} for one, acl in zip(objects, acls, strict=True)
-        ]
-        yield Page(records, cursor=cursor, complete=cursor is None)
-        if cursor is None:
-            return
-
-
-async def _listing(p: "Aws", place: Place, held: Json, cursor: Json, size: int) -> tuple[list[Json], Json]:
-    """Read one page and the cursor after it; the current version's id is only in the list of all versions."""
-    if held["versioning"]:
-        marks = {"KeyMarker": cursor.get("after"), "VersionIdMarker": cursor.get("version")}
-        reply = await s3(
-            p, place, "list_object_versions", MaxKeys=size, **{k: v for k, v in marks.items() if v}
-        )
-        found = [_object(one) for one in reply.get("Versions", []) if one["IsLatest"]]
-        following = {"after": reply.get("NextKeyMarker"), "version": reply.get("NextVersionIdMarker")}
-    else:
-        start = {"StartAfter": cursor["after"]} if cursor.get("after") else {}
-        reply = await s3(p, place, "list_objects_v2", MaxKeys=size, **start)
-        found = [_object(one) for one in reply.get("Contents", [])]
-        following = {"after": found[-1]["key"] if found else None}
-    return found, following if reply["IsTruncated"] and following["after"] else None
-
-
-def _object(one: Json, key: str = "") -> dict[str, Json]:
-    """Take what a listing and a HeadObject both say; S3 counts in whole seconds."""
-    version = one.get("VersionId", "")
-    return {
-        "key": key or one["Key"],
-        "size": one.get("Size", one.get("ContentLength", 0)),
-        "etag": one.get("ETag", "").strip('"'),
-        "version": "" if version == "null" else version,
-        "class": one.get("StorageClass") or "STANDARD",
-        "modified": one["LastModified"].astimezone(UTC).replace(microsecond=0).isoformat(),
-    }
-
-
-async def _acls(p: "Aws", place: Place, held: Json, objects: list[Json]) -> list[Json]:
-    if held["ownership"] == "BucketOwnerEnforced" or "object_acl" in held["unread"]:
-        return [None] * len(objects)
-    turn = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(key: str) -> Json:
-        async with turn:
-            return await _acl(p, place, held, key)
-
-    tasks = [asyncio.ensure_future(one(found["key"])) for found in objects]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:  # after a failure none goes on calling
-        for task in tasks:
-            task.cancel()
-
-
-async def _acl(p: "Aws", place: Place, held: Json, key: str) -> Json:
-    """Read one object's effective ACL; None when it is gone by now, archived, or we may not."""
-    if "object_acl" in held["unread"]:
-        return None
-    try:
-        reply = await s3(p, place, "get_object_acl", Key=key)
-    except (Missing, Unscannable):
-        return None
-    except NotAllowed:
-        held["unread"] = [*held["unread"], "object_acl"]
-        return None
-    return {"Owner": reply.get("Owner"), "Grants": reply.get("Grants", [])}
-
-
-async def describe(p: "Aws", bucket: str, key: str, version: str = "") -> Json:
-    """Read one object as it is now, for `object_changed`; `version` asks for an older one.
-
-    An object that does not exist (any more), or whose newest version is a delete marker, is `gone`.
-    """
-    place = await find(p, bucket)
-    try:
-        held = await read_bucket(p, place, fresh=False)
-        asked = {"VersionId": version} if version else {}
-        head = await s3(p, place, "head_object", "405", Key=key, **asked)
-        if head is not None:
-            (acl,) = await _acls(p, place, held, [{"key": key}])
-            return {"bucket": held, "object": _object(head, key), "acl": acl}
-    except Missing:
-        pass
-    return {"bucket": place._asdict(), "object": {"key": key}, "gone": True}
 
 
 def bucket(record: Json, instance: Instance) -> Iterable[Mapped]:
@@ -166,15 +51,8 @@ def bucket(record: Json, instance: Instance) -> Iterable[Mapped]:
         if record.get(level)
     }
     data = present(ownership=record.get("ownership"), versioning=record.get("versioning"), blocks=blocked)
-    yield _inventory(
-        record,
-        _place(record).arn(),
-        record["name"],
-        kind="bucket",
-        when=record["created"],
-        seen=seen,
-        data=data,
-    )
+    uid, name, when = _place(record).arn(), record["name"], record["created"]
+    yield _inventory(record, uid, name, kind="bucket", when=when, seen=seen, data=data)
 
 
 def object_listed(record: Json, instance: Instance) -> Iterable[Mapped]:
@@ -183,17 +61,15 @@ def object_listed(record: Json, instance: Instance) -> Iterable[Mapped]:
     place, key = _place(held), one["key"]
     uid = place.arn(key)
     seen = object_exposure(held, key, record.get("acl"), instance.domains)
-    data = {
-        "bucket": place.name, "size": one["size"], "etag": one["etag"], "version": one["version"],
-        "storage_class": one["class"], "content_type": guess_type(key)[0] or "application/octet-stream",
-    }  # fmt: skip
+    exact = {"bucket": place.name, "size": one["size"], "etag": one["etag"], "version": one["version"]}
+    media = guess_type(key)[0] or "application/octet-stream"
+    data = present(**exact, storage_class=one["class"], content_type=media)
     name = key.rstrip("/").rpartition("/")[2] or key
     kind = "folder" if key.endswith("/") and not one["size"] else "file"
-    yield _inventory(held, uid, name, kind=kind, when=one["modified"], seen=seen, data=present(**data))
+    yield _inventory(held, uid, name, kind=kind, when=one["modified"], seen=seen, data=data)
     if one["size"]:
-        needed = {"bucket": place.name, "key": key, "region": place.region, "account": held["account"]}
-        exact = {"size": one["size"], "etag": one["etag"], "version": one["version"]}
-        yield Ref("file", uid, one["version"] or one["etag"], data={**needed, **exact})
+        where = {"key": key, "region": place.region, "account": held["account"]}
+        yield Ref("file", uid, one["version"] or one["etag"], data={**exact, **where})
 
 
 def object_changed(record: Json, instance: Instance) -> Iterable[Mapped]:
@@ -223,8 +99,111 @@ def _inventory(held: Json, uid: str, name: str, *, kind: str, when: str, seen: S
     )  # fmt: skip
 
 
+@feed("sharing_control", to=bucket, every=timedelta(minutes=15))
+async def buckets(p: "Aws", at: At) -> AsyncIterator[Page]:
+    """Every watched bucket and who can see it, one page each."""
+    after = (at.cursor or {}).get("after", "")
+    for place in sorted([one async for one in places(p)]):
+        if place.name > after:
+            with suppress(Missing):
+                yield Page([await read_bucket(p, place)], cursor={"after": place.name})
+    yield Page([], complete=True)
+
+
+@feed("dlp_backlog", "sharing_control", to=object_listed, every=timedelta(hours=12), per=bucket_axes)
+async def objects(p: "Aws", at: At, size: int = 1000) -> AsyncIterator[Page]:
+    """Every object of a bucket in the order of their keys, `size` a page, with its ACL where ACLs count."""
+    place = Place(**at.axis.data) if at.axis.data else await find(p, at.axis.key)
+    try:
+        held = await read_bucket(p, place)
+    except Missing:  # with the bucket, all of its objects are gone
+        yield Page([], complete=True)
+        return
+    cursor = at.cursor or {}
+    while cursor is not None:
+        found, cursor = await _listing(p, place, held, cursor, size)
+        acls = await _acls(p, place, held, found)
+        records = [{"bucket": held, "object": one, "acl": acl} for one, acl in zip(found, acls, strict=True)]
+        yield Page(records, cursor=cursor, complete=cursor is None)
+
+
+async def _listing(p: "Aws", place: Place, held: Json, cursor: Json, size: int) -> tuple[list[Json], Json]:
+    """Read one page and the cursor after it; the current version's id is only in the list of all versions."""
+    if held["versioning"]:
+        marks = {"KeyMarker": cursor.get("after"), "VersionIdMarker": cursor.get("version")}
+        reply = await s3(
+            p, place, "list_object_versions", MaxKeys=size, **{k: v for k, v in marks.items() if v}
+        )
+        found = [described(one) for one in reply.get("Versions", []) if one["IsLatest"]]
+        following = {"after": reply.get("NextKeyMarker"), "version": reply.get("NextVersionIdMarker")}
+    else:
+        start = {"StartAfter": cursor["after"]} if cursor.get("after") else {}
+        reply = await s3(p, place, "list_objects_v2", MaxKeys=size, **start)
+        found = [described(one) for one in reply.get("Contents", [])]
+        following = {"after": found[-1]["key"] if found else None}
+    return found, following if reply["IsTruncated"] and following["after"] else None
+
+
+def described(one: Json, key: str = "") -> dict[str, Json]:
+    """Take what a listing and a HeadObject both say; S3 counts in whole seconds."""
+    version = one.get("VersionId", "")
+    return {
+        "key": key or one["Key"],
+        "size": one.get("Size", one.get("ContentLength", 0)),
+        "etag": one.get("ETag", "").strip('"'),
+        "version": "" if version == "null" else version,
+        "class": one.get("StorageClass") or "STANDARD",
+        "modified": one["LastModified"].astimezone(UTC).replace(microsecond=0).isoformat(),
+    }
+
+
+async def _acls(p: "Aws", place: Place, held: Json, objects: list[Json]) -> list[Json]:
+    if held["ownership"] == "BucketOwnerEnforced":
+        return [None] * len(objects)
+    turn = asyncio.Semaphore(_AT_ONCE)
+    tasks = [asyncio.ensure_future(_acl(p, place, held, one["key"], turn)) for one in objects]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:  # after a failure none goes on calling
+        for task in tasks:
+            task.cancel()
+
+
+async def _acl(p: "Aws", place: Place, held: Json, key: str, turn: asyncio.Semaphore) -> Json:
+    """Read one object's effective ACL; None when it is gone by now, archived, or we may not."""
+    async with turn:
+        if "object_acl" in held["unread"]:
+            return None
+        try:
+            reply = await s3(p, place, "get_object_acl", Key=key)
+        except (Missing, Unscannable):
+            return None
+        except NotAllowed:
+            held["unread"] = [*held["unread"], "object_acl"]
+            return None
+        return {"Owner": reply.get("Owner"), "Grants": reply.get("Grants", [])}
+
+
+async def describe(p: "Aws", bucket: str, key: str, version: str = "") -> Json:
+    """Read one object as it is now, for `object_changed`; `version` asks for an older one.
+
+    An object that does not exist (any more), or whose newest version is a delete marker, is `gone`.
+    """
+    place = await find(p, bucket)
+    try:
+        held = await read_bucket(p, place, fresh=False)
+        asked = {"VersionId": version} if version else {}
+        head = await s3(p, place, "head_object", "405", Key=key, **asked)
+        if head is not None:
+            (acl,) = await _acls(p, place, held, [{"key": key}])
+            return {"bucket": held, "object": described(head, key), "acl": acl}
+    except Missing:
+        pass
+    return {"bucket": place._asdict(), "object": {"key": key}, "gone": True}
+
+
 @asynccontextmanager
-async def open_content(p: "Aws", ref: Ref) -> AsyncIterator[Content]:
+async def open_content(p: "Aws", file: Ref) -> AsyncIterator[Content]:
     """Open an object's content: the version asked for, else the current one by its etag.
 
     Raises:
@@ -232,12 +211,12 @@ async def open_content(p: "Aws", ref: Ref) -> AsyncIterator[Content]:
         Changed: Another version is current by now.
         Unscannable: Archived, or encrypted with a key we may not use.
     """
-    place, key = await located(p, ref)
-    data = ref.data or {}
+    place, key = await located(p, file)
+    data = file.data or {}
     asked: dict[str, Json] = {"Key": key}
     if version := data.get("version", ""):
         asked["VersionId"] = version
-    elif etag := data.get("etag", ref.version):
+    elif etag := data.get("etag", file.version):
         asked["IfMatch"] = f'"{etag}"'
     first, head = await _window(p, place, asked, 0)
     size = int(str(head.get("ContentRange", "")).rpartition("/")[2] or head["ContentLength"])

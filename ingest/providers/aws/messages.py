@@ -13,6 +13,7 @@ from urllib.parse import unquote_plus
 import orjson
 
 from ingest.provider import Json
+from schemas.events import present
 
 LONGEST = 100_000
 """Characters kept of a stranger's message."""
@@ -68,25 +69,24 @@ def _bridged(said: Json, what: Told, watches: Callable[[str], bool]) -> None:
         what.records.append(detail)
         return
     thing = detail["object"]
-    one = {
-        "bucket": detail["bucket"]["name"], "key": thing["key"], "event": said["detail-type"],
-        "region": said.get("region"), "etag": thing.get("etag") or thing.get("eTag"),
-        "version": thing.get("version-id"), "sequencer": thing.get("sequencer"), "time": said.get("time"),
-    }  # fmt: skip
-    _object({name: value for name, value in one.items() if value}, what, watches)
+    one = present(
+        bucket=detail["bucket"]["name"], key=thing["key"], event=said["detail-type"],
+        region=said.get("region"), etag=thing.get("etag") or thing.get("eTag"),
+        version=thing.get("version-id"), sequencer=thing.get("sequencer"), time=said.get("time"),
+    )  # fmt: skip
+    _object(one, what, watches)
 
 
 def _s3(record: Json) -> dict[str, str]:
     if record["eventSource"] != "aws:s3":
         raise KeyError("eventSource")
     thing = record["s3"]["object"]
-    one = {
-        "bucket": record["s3"]["bucket"]["name"], "key": unquote_plus(thing["key"]),
-        "event": record["eventName"], "region": record.get("awsRegion"), "etag": thing.get("eTag"),
-        "version": thing.get("versionId"), "sequencer": thing.get("sequencer"),
-        "time": record.get("eventTime"),
-    }  # fmt: skip
-    return {name: value for name, value in one.items() if value}
+    one: dict[str, str] = present(
+        bucket=record["s3"]["bucket"]["name"], key=unquote_plus(thing["key"]), event=record["eventName"],
+        region=record.get("awsRegion"), etag=thing.get("eTag"), version=thing.get("versionId"),
+        sequencer=thing.get("sequencer"), time=record.get("eventTime"),
+    )  # fmt: skip
+    return one
 
 
 def _object(one: dict[str, str], what: Told, watches: Callable[[str], bool]) -> None:

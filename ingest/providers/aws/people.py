@@ -16,16 +16,12 @@ from schemas.events import event, millis, present
 _ABSENT = frozenset({"", "N/A", "no_information", "not_supported", "TRUE_BUT_UNKNOWN"})
 
 
-def account(record: Json, instance: Instance) -> Iterable[Event]:
+def account(record: Json, _instance: Instance) -> Iterable[Event]:
     """Map a user of IAM, the root user, or a person of Identity Center."""
-    del instance
-    kind = record["kind"]
-    if kind == "person":
+    if record["kind"] == "person":
         yield _person(record)
         return
-    report = record.get("report") or {}
-    user = record.get("user") or {}
-    root = kind == "root"
+    report, user, root = record.get("report") or {}, record.get("user") or {}, record["kind"] == "root"
     uid = f"{record['account']}:root" if root else user["UserId"]
     created = user.get("CreateDate") or report.get("user_creation_time")
     groups = [{"name": name, "type": "group"} for name in user.get("GroupList", [])]
@@ -68,9 +64,8 @@ def _person(record: Json) -> Event:
     )  # fmt: skip
 
 
-def group(record: Json, instance: Instance) -> Iterable[Event]:
+def group(record: Json, _instance: Instance) -> Iterable[Event]:
     """Map a group with its members (ids and names) and the names of its policies."""
-    del instance
     found = record["group"]
     uid, name = found["GroupId"], found.get("GroupName") or found.get("DisplayName")
     policies, when = [one["name"] for one in _policies(found)], found.get("CreateDate")
@@ -82,18 +77,15 @@ def group(record: Json, instance: Instance) -> Iterable[Event]:
     yield event(5023, 2, _time(when), log_name="groups", source_id=uid, resources=[resource])
 
 
-def privilege(record: Json, instance: Instance) -> Iterable[Event]:
+def privilege(record: Json, _instance: Instance) -> Iterable[Event]:
     """Map what a user or role holds: one group a policy, those that come through a group included."""
-    del instance
     one = record["principal"]
     role = "RoleId" in one
     uid = one["RoleId"] if role else one["UserId"]
     held = [*_policies(one)]
     for through in record["groups"]:
         names = [policy["name"] for policy in _policies(through)]
-        held.append(
-            present(uid=through["GroupId"], name=through["GroupName"], type="group", privileges=names)
-        )
+        held += [present(uid=through["GroupId"], name=through["GroupName"], type="group", privileges=names)]
     if not held:
         return
     trust = _document(one.get("AssumeRolePolicyDocument"))
@@ -115,12 +107,8 @@ def _inventory(topic: str, uid: str, created: str | None, user: Json, unmapped: 
 
 def _policies(one: Json) -> Iterator[Json]:
     for policy in one.get("AttachedManagedPolicies") or []:
-        yield {
-            "name": policy["PolicyName"],
-            "uid": policy["PolicyArn"],
-            "type": "role",
-            "privileges": [policy["PolicyName"]],
-        }
+        name = policy["PolicyName"]
+        yield {"name": name, "uid": policy["PolicyArn"], "type": "role", "privileges": [name]}
     for kind in ("UserPolicyList", "GroupPolicyList", "RolePolicyList"):
         for policy in one.get(kind) or []:
             actions = _actions(_document(policy["PolicyDocument"]))
@@ -147,11 +135,8 @@ def _many(value: Json) -> list[Json]:
 
 def _alive(report: Json) -> bool:
     """Tell whether a user can sign in at all; one nothing is known of can."""
-    ways = [
-        v
-        for k, v in report.items()
-        if k == "password_enabled" or (k.startswith("access_key_") and k.endswith("_active"))
-    ]
+    doors = ("password_enabled", "access_key_1_active", "access_key_2_active")
+    ways = [report[door] for door in doors if door in report]
     return not ways or "true" in ways
 
 

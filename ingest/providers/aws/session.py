@@ -1,12 +1,13 @@
 """Settings, and signed calls: credentials per account, SDK clients, and the one door to the core's pacing."""
 
 import asyncio
-from collections import OrderedDict
+import math
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Annotated, Self
 
 import orjson
@@ -22,11 +23,14 @@ from ingest.provider import Settings as ProviderSettings
 
 SESSION = "sluice"
 """The name of our role sessions: part of the ARN by which our own actions are recognised."""
-LIFE = 3600.0
+BASE = "base"
+"""Instead of an account: our own principal, the one that assumes roles."""
+LIFE = 3600
 """Seconds that assumed credentials live: the most that role chaining allows."""
 IDLE = 32
 """SDK clients kept open without a user; each is half a megabyte."""
 
+_Key = tuple[str, str, str]
 Region = Annotated[str, Field(pattern=r"^[a-z]{2,4}(-[a-z]+)+-\d+$")]
 
 
@@ -79,10 +83,7 @@ class Settings(ProviderSettings, frozen=True):
             raise ValueError("set role_arn (and external_id), or access_key_id and secret_access_key")
         if self.organization and not self.member_role:
             raise ValueError("organization needs member_role: the name of the role in the member accounts")
-        if (
-            0 < len(self.external_id.get_secret_value()) < 2
-            or len(self.external_id.get_secret_value()) > 1224
-        ):
+        if (length := len(self.external_id.get_secret_value())) == 1 or length > 1224:
             raise ValueError("external_id has 2 to 1224 characters: copy it from the role's trust policy")
         if self.queue_url.endswith(".fifo"):
             raise ValueError("queue_url names a FIFO queue, S3 can only send to a standard queue")
@@ -113,53 +114,38 @@ class Settings(ProviderSettings, frozen=True):
 
 
 class Assumed(AioCredentials):  # type: ignore[misc] # the SDK has no types
-    """A role's temporary credentials: renewed at 80 % of their life, by one caller at a time."""
+    """A role's temporary credentials: renewed at 80 % of their life, by one caller at a time.
+
+    The SDK's own (AioDeferredRefreshableCredentials) log each failure with its traceback, though the caller
+    is told, and can't be told to forget. This is also what the SDK asks for credentials instead of looking
+    around on this machine.
+    """
 
     def __init__(self, assume: Callable[[], Awaitable[ReadOnlyCredentials]]) -> None:
         super().__init__("", "", method="assume-role")
         self._assume, self._lock = assume, asyncio.Lock()
-        self._current: ReadOnlyCredentials | None = None
-        self._born = 0.0
-
-    async def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        """Give credentials that are still good for a while."""
-        now = asyncio.get_running_loop().time
-        if self._current is None or now() - self._born > LIFE * 0.8:
-            async with self._lock:
-                if self._current is None or now() - self._born > LIFE * 0.8:
-                    await self._renew(now)
-        return self._current
-
-    async def _renew(self, now: Callable[[], float]) -> None:
-        began = now()
-        try:
-            self._current, self._born = await self._assume(), began
-        except Retry:
-            if self._current is None or began - self._born > LIFE * 0.95:
-                raise
+        self.forget()
 
     def forget(self) -> None:
         """Assume the role anew before the next call: AWS says the credentials have expired."""
-        self._current = None
+        self._stale = self._ends = -math.inf
 
+    async def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """Give credentials that are still good for a while."""
+        async with self._lock:
+            now = asyncio.get_running_loop().time()
+            if now > self._stale:
+                try:
+                    self._current = await self._assume()
+                    self._stale, self._ends = now + LIFE * 0.8, now + LIFE * 0.95
+                except Retry:
+                    if now > self._ends:
+                        raise
+        return self._current
 
-@dataclass
-class _Client:
-    """An SDK client and how many calls it is carrying."""
-
-    context: AbstractAsyncContextManager[Json]
-    sdk: Json = None
-    users: int = 0
-
-
-class _Source:
-    """What the SDK asks for credentials instead of looking around on this machine."""
-
-    def __init__(self, credentials: AioCredentials) -> None:
-        self._credentials = credentials
-
-    async def load_credentials(self) -> AioCredentials:
-        return self._credentials
+    async def load_credentials(self) -> Self:
+        """Give the SDK these."""
+        return self
 
 
 @dataclass
@@ -171,18 +157,17 @@ class Sessions:
     own: str = ""
     _sessions: dict[str, AioSession] = field(default_factory=dict, repr=False)
     _assumed: dict[str, Assumed] = field(default_factory=dict, repr=False)
-    _clients: OrderedDict[tuple[str, str, str], _Client] = field(default_factory=OrderedDict, repr=False)
+    _clients: OrderedDict[_Key, Json] = field(default_factory=OrderedDict, repr=False)
+    _lent: Counter[_Key] = field(default_factory=Counter, repr=False)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
-    async def call(
-        self, service: str, operation: str, *, account: str = "", region: str | None = None, **params: Json
-    ) -> Json:
-        """Make one paced call (`list_users`) and give its answer.
+    async def call(self, service: str, operation: str, **asked: Json) -> Json:
+        """Make one paced call (`list_users`) and give its answer; `asked` as for `stream`.
 
         Raises:
             SourceError: What AWS's error means, see `errors.translate`.
         """
-        async with self.stream(service, operation, account=account, region=region, **params) as reply:
+        async with self.stream(service, operation, **asked) as reply:
             return reply
 
     @asynccontextmanager
@@ -198,19 +183,14 @@ class Sessions:
             held, reply = await self._opened(*asked)
         except SignInAgain:
             self._expired(account)
-            held, reply = await self._once_more(*asked)
+            try:
+                held, reply = await self._opened(*asked)
+            except SignInAgain:
+                raise Misconfigured(
+                    "AWS calls credentials expired that it has just given: set this machine's clock (NTP)"
+                ) from None
         async with held:
             yield reply
-
-    async def _once_more(
-        self, service: str, operation: str, account: str, region: str, params: dict[str, Json]
-    ) -> tuple[AsyncExitStack, Json]:
-        try:
-            return await self._opened(service, operation, account, region, params)
-        except SignInAgain:
-            raise Misconfigured(
-                "AWS calls credentials expired that it has just given: set this machine's clock (NTP)"
-            ) from None
 
     async def _opened(
         self, service: str, operation: str, account: str, region: str, params: dict[str, Json]
@@ -231,24 +211,26 @@ class Sessions:
         """Lend an SDK client; it stays open while it is lent. Its calls must be paced by the caller."""
         key = (service, region or self.settings.home, self._of(account))
         async with self._lock:
-            if (held := self._clients.get(key)) is None:
-                held = _Client(self._made(*key))
-                held.sdk = await held.context.__aenter__()
-                held.sdk.meta.events.register("before-parse", _refuse_partial)
-                self._clients[key] = held
+            if key not in self._clients:
+                self._clients[key] = await self._made(*key)
             self._clients.move_to_end(key)
-            held.users += 1
+            self._lent[key] += 1
         try:
-            yield held.sdk
+            yield self._clients[key]
         finally:
-            held.users -= 1
-            if len(self._clients) > IDLE:
-                await self._trim()
+            self._lent[key] -= 1
+            await self._close(most=IDLE)
 
     async def close(self) -> None:
         """Close every client."""
-        while self._clients:
-            await self._clients.popitem()[1].context.__aexit__(None, None, None)
+        self._lent.clear()
+        await self._close(most=0)
+
+    async def _close(self, most: int) -> None:
+        """Close those that were idle longest."""
+        idle = [key for key in self._clients if not self._lent[key]]
+        for client in [self._clients.pop(key) for key in idle[: max(len(self._clients) - most, 0)]]:
+            await client.close()
 
     def _of(self, account: str) -> str:
         return "" if account == self.own else account
@@ -259,12 +241,7 @@ class Sessions:
         elif self.settings.session_token.get_secret_value():
             raise Misconfigured("the session_token has expired: connect with a role or a lasting access key")
 
-    async def _trim(self) -> None:
-        idle = [key for key, held in self._clients.items() if not held.users]
-        for key in idle[: len(self._clients) - IDLE]:
-            await self._clients.pop(key).context.__aexit__(None, None, None)
-
-    def _made(self, service: str, region: str, account: str) -> AbstractAsyncContextManager[Json]:
+    async def _made(self, service: str, region: str, account: str) -> Json:
         url = self.settings.endpoint(service)
         config = AioConfig(
             connect_timeout=10,
@@ -275,55 +252,56 @@ class Sessions:
             inject_host_prefix=url is None,
             s3={"addressing_style": "path"} if url else None,
         )
-        session = self._principal() if (service, account) == ("sts", "base") else self._session(account)
-        made: AbstractAsyncContextManager[Json] = session.create_client(
+        session = self._session(account)
+        return await session.create_client(
             service, region_name=region, endpoint_url=url, config=config
-        )
-        return made
-
-    def _principal(self) -> AioSession:
-        """Our own principal, the one that assumes roles."""
-        if "base" not in self._sessions:
-            s = self.settings
-            token = s.session_token.get_secret_value() or None
-            key = AioCredentials(s.access_key_id, s.secret_access_key.get_secret_value(), token)
-            self._sessions["base"] = _session(key if s.access_key_id else None)
-        return self._sessions["base"]
+        ).__aenter__()
 
     def _session(self, account: str) -> AioSession:
-        if not account and not self.settings.role_arn:
-            return self._principal()
-        if account not in self._sessions:
-            self._assumed[account] = Assumed(lambda: self._assume(account))
-            self._sessions[account] = _session(self._assumed[account])
-        return self._sessions[account]
+        if account in self._sessions:
+            return self._sessions[account]
+        s, made = self.settings, AioSession()
+        made.register_component("data_loader", _loader())
+        made.register("before-parse", _refuse_partial)
+        if account != BASE and (account or s.role_arn):
+            self._assumed[account] = Assumed(partial(self._assume, account))
+            made.register_component("credential_provider", self._assumed[account])
+        elif s.access_key_id:
+            secret, token = s.secret_access_key.get_secret_value(), s.session_token.get_secret_value()
+            made.set_credentials(s.access_key_id, secret, token or None)
+        self._sessions[account] = made
+        return made
 
     async def _assume(self, account: str) -> ReadOnlyCredentials:
-        partition = (self.settings.role_arn or "arn:aws").split(":")[1]
-        role = f"arn:{partition}:iam::{account}:role/{self.settings.member_role}"
-        asked: dict[str, Json] = {"RoleSessionName": SESSION, "DurationSeconds": int(LIFE)}
-        if secret := self.settings.external_id.get_secret_value():
+        s = self.settings
+        partition = (s.role_arn or "arn:aws").split(":")[1]
+        role = f"arn:{partition}:iam::{account}:role/{s.member_role}" if account else s.role_arn
+        asked: dict[str, Json] = {"RoleArn": role, "RoleSessionName": SESSION, "DurationSeconds": LIFE}
+        if secret := s.external_id.get_secret_value():
             asked["ExternalId"] = secret
-        asked["RoleArn"] = role if account else self.settings.role_arn
         try:
-            reply = await self.call("sts", "assume_role", account="" if account else "base", **asked)
+            reply = await self.call("sts", "assume_role", account="" if account else BASE, **asked)
         except NotAllowed as error:
             if account:
-                raise NotAllowed(f"{asked['RoleArn']} can't be assumed: create it, trusting us") from error
+                raise NotAllowed(f"{role} can't be assumed: create it, trusting us") from error
             raise Misconfigured(
-                f"{asked['RoleArn']} can't be assumed: its trust policy must name our principal, and "
-                "external_id must equal the sts:ExternalId it asks for"
+                f"{role} can't be assumed: its trust policy must name our principal, and external_id must "
+                "equal the sts:ExternalId it asks for"
             ) from error
         keys = reply["Credentials"]
         return ReadOnlyCredentials(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], None)
 
 
-def _session(credentials: AioCredentials | None) -> AioSession:
-    made = AioSession()
-    made.register_component("data_loader", _loader())
-    if credentials is not None:
-        made.register_component("credential_provider", _Source(credentials))
-    return made
+async def pages(
+    sessions: Sessions, service: str, operation: str, *, mark: str = "NextToken", **asked: Json
+) -> AsyncIterator[Json]:
+    """Page through a listing by its `mark`; a page with nothing but a mark is legal, and is not the last."""
+    while True:
+        reply = await sessions.call(service, operation, **asked)
+        yield reply
+        if not (following := reply.get(mark)):
+            return
+        asked[mark] = following
 
 
 @cache

@@ -11,7 +11,7 @@ import pytest
 
 from ingest.provider import Axis, Changed, Gone, Instance, Missing, Ref, Refused, Retry, Unscannable
 from ingest.providers.aws import Aws, files
-from ingest.providers.aws.buckets import find, located, read_bucket
+from ingest.providers.aws.buckets import bucket_axes, find, located, read_bucket
 from sandbox.aws.tenant import AwsTenant
 
 ODD_KEYS = (
@@ -61,7 +61,7 @@ async def site(tenant: AwsTenant, connect: Any) -> AsyncIterator[Site]:
 async def listed(site: Site, at: Any, cursor: Any = None, size: int = 1000) -> list[Any]:
     """Read the pages of the bucket's objects."""
     axis = Axis(site.bucket, data=(await find(site.p, site.bucket))._asdict())
-    return [page async for page in files.read_objects(site.p, at(axis, cursor), size)]
+    return [page async for page in files.objects(site.p, at(axis, cursor), size)]
 
 
 def refs(pages: list[Any]) -> dict[str, Ref]:
@@ -74,11 +74,11 @@ async def test_axes_leave_out_what_is_not_watched(site: Site) -> None:
     """The quarantine bucket, the excluded ones and those that trails write to are no axes."""
     for name in (f"quarantine-{site.account}", f"private-{site.account}", f"logs-{site.account}"):
         await site.s3.create_bucket(Bucket=name)
-    before = {axis.key async for axis in files.bucket_axes(site.p)}
+    before = {axis.key async for axis in bucket_axes(site.p)}
     assert before == {site.bucket, f"logs-{site.account}"}
     async with site.p.sessions.client("cloudtrail") as cloudtrail:
         await cloudtrail.create_trail(Name="trail", S3BucketName=f"logs-{site.account}")
-    axes = [axis async for axis in files.bucket_axes(site.p)]
+    axes = [axis async for axis in bucket_axes(site.p)]
     assert [axis.key for axis in axes] == [site.bucket]
     assert axes[0].data["region"] == "us-east-1"
 
@@ -96,7 +96,7 @@ async def test_bucket_inventory(site: Site, at: Any, drain: Any, mapped: Any) ->
     await site.s3.create_bucket(Bucket=f"another-{site.account}")
     await site.open_up()
     await site.s3.put_bucket_acl(Bucket=site.bucket, ACL="public-read")
-    pages = await drain(files.read_buckets(site.p, at()))
+    pages = await drain(files.buckets(site.p, at()))
     assert pages[-1].complete
     records = [record for page in pages for record in page.records]
     events = {one["resources"][0]["name"]: one for one in mapped(files.bucket, records)}
@@ -106,7 +106,7 @@ async def test_bucket_inventory(site: Site, at: Any, drain: Any, mapped: Any) ->
     assert resource["labels"] == ["public"]
     assert resource["data"]["reasons"] == ["bucket ACL: READ for AllUsers"]
     assert events[f"another-{site.account}"]["resources"][0]["labels"] == ["private"]
-    rest = await drain(files.read_buckets(site.p, at(cursor=pages[0].cursor)))
+    rest = await drain(files.buckets(site.p, at(cursor=pages[0].cursor)))
     assert rest == pages[1:]
 
 
@@ -189,7 +189,7 @@ async def test_a_gone_bucket_ends_complete(site: Site, at: Any) -> None:
     await find(site.p, site.bucket)
     axis = Axis(site.bucket, data=(await find(site.p, site.bucket))._asdict())
     await site.s3.delete_bucket(Bucket=site.bucket)
-    (page,) = [page async for page in files.read_objects(site.p, at(axis))]
+    (page,) = [page async for page in files.objects(site.p, at(axis))]
     assert page.complete
     assert not page.records
 
@@ -336,9 +336,9 @@ async def test_buckets_of_member_accounts(tenant: AwsTenant, connect: Any, at: A
         account, organization=True, member_role="Reader", access_key_id=key["AccessKeyId"],
         secret_access_key=key["SecretAccessKey"],
     )  # fmt: skip
-    (axis,) = [axis async for axis in files.bucket_axes(p)]
+    (axis,) = [axis async for axis in bucket_axes(p)]
     assert axis.data["account"] == member
-    (page,) = [page async for page in files.read_objects(p, at(axis))]
+    (page,) = [page async for page in files.objects(p, at(axis))]
     event, ref = files.object_listed(page.records[0], p.instance)
     assert isinstance(event, dict)
     assert isinstance(ref, Ref)
