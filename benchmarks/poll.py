@@ -39,7 +39,7 @@ from schemas.control import Wish
 from schemas.envelope import headers
 from schemas.events import entity_of
 from schemas.topics import topic_of
-from schemas.validation import checked
+from schemas.validation import all_checked
 
 Files = list[tuple[str, bytes]]
 
@@ -153,7 +153,9 @@ async def stages(cluster: Cluster, producer: Transactions, packed: bytes) -> dic
         "parse": rig.spent(lambda: None, lambda _: orjson.loads(text)),
         "map": rig.spent(lambda: None, lambda _: [list(trail_record(record, HERE)) for record in raw]),
         "stamp": rig.spent(lambda: mapped(packed), stamped),
-        "encode, check": rig.spent(lambda: None, lambda _: [checked(event) for event in events]),
+        "encode, check": rig.spent(
+            lambda: None, lambda _: [all_checked(events[n : n + 25]) for n in range(0, len(events), 25)]
+        ),
         "headers": rig.spent(
             lambda: None,
             lambda _: [headers(event, ORIGIN, topic="activities", entity="e") for event in events],

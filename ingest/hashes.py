@@ -50,12 +50,6 @@ class _Run:
         self.new: set[int] = set()
         self.most = most
 
-    def __contains__(self, key: int) -> bool:
-        if key in self.new:
-            return True
-        place = bisect_left(self.sorted, key)
-        return place < len(self.sorted) and self.sorted[place] == key
-
     def merge(self) -> None:
         if self.new:
             self.sorted = array("Q", sorted([*self.sorted, *self.new]))
@@ -73,7 +67,12 @@ class HashSet:
         self.update(hashes)
 
     def __contains__(self, key: int) -> bool:
-        return key in self._runs[key >> self._shift]
+        run = self._runs[key >> self._shift]
+        if key in run.new:
+            return True
+        known = run.sorted
+        place = bisect_left(known, key)
+        return place < len(known) and known[place] == key
 
     def __len__(self) -> int:
         return self._size

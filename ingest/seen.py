@@ -43,17 +43,18 @@ class SeenWindow:
 
         `add` is called after the commit. A failed commit drops the whole window: it is read back from Kafka.
         """
-        self._pending.update(key for key, _ in found)
         number = self._next
         self._next += 1
         buckets: dict[int, list[int]] = {}
         for key, time in found:
             buckets.setdefault(time // _BUCKET_MS, []).append(key)
+        hashes = [key for keys in buckets.values() for key in keys]
+        self._pending.update(hashes)
         record = Seen(
             incarnation=incarnation,
-            newest_time=max(time for _, time in found),
+            newest_time=max([time for _, time in found]),
             expires=expires,
-            hashes=base64.b64encode(pack(key for keys in buckets.values() for key in keys)).decode(),
+            hashes=base64.b64encode(pack(hashes)).decode(),
             times=",".join(f"{bucket}:{len(keys)}" for bucket, keys in buckets.items()),
         )
         return number, record

@@ -22,7 +22,7 @@ SCHEMAS: Final = "https://sluice.example/schemas/v1/{topic}.schema.json"
 _SPECVERSION = ("ce_specversion", b"1.0")
 _CONTENT_TYPE = ("content-type", b"application/json")
 _TYPES = {
-    class_uid * 100 + activity: f"ocsf.{name}.{word}".encode()
+    class_uid * 100 + activity: ("ce_type", f"ocsf.{name}.{word}".encode())
     for class_uid, (name, words) in NAMES.items()
     for activity, word in words.items()
 }
@@ -47,14 +47,14 @@ class Envelope(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+def _time(time: int) -> tuple[str, bytes]:
+    seconds, rest = divmod(time, 1000)
+    return "ce_time", datetime.fromtimestamp(seconds, UTC).strftime(f"%Y-%m-%dT%H:%M:%S.{rest:03d}Z").encode()
 
 
 @lru_cache(maxsize=64)
-def dataschema(topic: str) -> bytes:
-    """Name the schema of a topic."""
-    return SCHEMAS.format(topic=topic).encode()
+def _dataschema(topic: str) -> tuple[str, bytes]:
+    return "ce_dataschema", SCHEMAS.format(topic=topic).encode()
 
 
 def headers(made: Event, origin: Origin, *, topic: str = "", entity: str = "") -> Headers:
@@ -66,15 +66,14 @@ def headers(made: Event, origin: Origin, *, topic: str = "", entity: str = "") -
         topic: The topic it goes to; by default the one its class belongs on.
         entity: What it is about; by default what `entity_of` finds.
     """
-    seconds, rest = divmod(made["time"], 1000)
     return [
         _SPECVERSION,
         ("ce_id", made["metadata"]["uid"].encode()),
         ("ce_source", origin.source),
-        ("ce_type", _TYPES[made["type_uid"]]),
-        ("ce_time", f"{_second(seconds)}.{rest:03d}Z".encode()),
+        _TYPES[made["type_uid"]],
+        _time(made["time"]),
         ("ce_subject", (entity or entity_of(made)).encode()),
-        ("ce_dataschema", dataschema(topic or topic_of(made))),
+        _dataschema(topic or topic_of(made)),
         _CONTENT_TYPE,
     ]
 

@@ -16,36 +16,29 @@ from ipaddress import ip_address
 from typing import Literal, TypeAlias
 from urllib.parse import quote
 
+import msgspec
 import orjson
 
 from schemas.ocsf import INVENTORY, VERSION
 from schemas.scalars import EMAIL, Json
-from schemas.what import Endpoint
+from schemas.structs import part_decoder
+from schemas.what import Cloud, Endpoint
 from schemas.who import Product
 
 Event: TypeAlias = dict[str, Json]
 
 _NAMESPACE = "1"
+_MOST_REGIONS = 256
 _PROFILES: Mapping[int, list[str]] = {2006: ["cloud", "host", "security_control", "incident"]}
 _USUAL_PROFILES = ["cloud", "host"]
 _EMAIL = re.compile(EMAIL)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNHASHED = frozenset({"metadata", "time", "cloud", "raw_data", "raw_data_size", "raw_data_hash"})
 _SUBJECTS: Mapping[int, tuple[str, ...]] = {
-    2006: ("file", "resources"),
-    3001: ("user",),
-    3002: ("user",),
-    3003: ("user",),
-    3004: ("entity",),
-    3005: ("user",),
-    3006: ("group",),
-    6001: ("web_resources",),
-    6002: ("app",),
-    6003: ("resources", "user"),
-    6006: ("file",),
-    6007: ("scan",),
-    7002: ("file",),
-}
+    2006: ("file", "resources"), 3001: ("user",), 3002: ("user",), 3003: ("user",), 3004: ("entity",),
+    3005: ("user",), 3006: ("group",), 6001: ("web_resources",), 6002: ("app",), 6003: ("resources", "user"),
+    6006: ("file",), 6007: ("scan",), 7002: ("file",),
+}  # fmt: skip
 
 
 def _framed(parts: Iterable[str]) -> bytes:
@@ -53,6 +46,42 @@ def _framed(parts: Iterable[str]) -> bytes:
     for part in parts:
         framed += f"{len(part)}:{part}"
     return framed.encode("utf-8", "surrogatepass")
+
+
+class Shared(dict[str, Json]):
+    """A part of an event that was checked and written before, so not to be changed; a copy is a plain dict.
+
+    Attributes:
+        kind: The typed dictionary it was checked against; dict where anything goes.
+        written: Its JSON.
+    """
+
+    __slots__ = ("kind", "written")
+    kind: type
+    written: orjson.Fragment
+
+    def __reduce_ex__(self, _: object) -> tuple[type, tuple[dict[str, Json]]]:
+        """Leave out what would not fit a copy that is changed."""
+        return dict, (dict(self),)
+
+
+def shared(kind: type, given: dict[str, Json], raw: bytes = b"") -> dict[str, Json]:
+    """Check and write a part ahead, once for all events that have it.
+
+    Args:
+        kind: One of `schemas.structs.AHEAD`'s; dict for what is kept as it came.
+        given: The part; given back as it is where it does not fit: its event's check says what is wrong.
+        raw: Its JSON, if it is written already.
+    """
+    try:
+        raw = raw or orjson.dumps(given)
+        if kind is not dict:
+            part_decoder(kind).decode(raw)
+    except (msgspec.MsgspecError, orjson.JSONEncodeError):
+        return given
+    made = Shared(given)
+    made.kind, made.written = kind, orjson.Fragment(raw)
+    return made
 
 
 def uid(*parts: str) -> str:
@@ -80,7 +109,7 @@ class Origin:
         account_type: The kind in words, needed with 99.
         org: The organisation above the account, if any.
         product: The product that reports, unless a mapper names another.
-        cloud, source, prefix, seed: Made from the others; shared by all events, so not to be changed.
+        cloud, clouds, source, prefix, seed: Made from the others; shared by all events, so not to be changed.
     """
 
     tenant: str
@@ -92,6 +121,7 @@ class Origin:
     account_type: str = ""
     org: str = ""
     cloud: dict[str, Json] = field(init=False, repr=False)
+    clouds: dict[str, dict[str, Json]] = field(init=False, repr=False)
     source: bytes = field(init=False, repr=False)
     prefix: str = field(init=False, repr=False)
     seed: "blake2b" = field(init=False, repr=False)
@@ -101,9 +131,11 @@ class Origin:
         account = present(
             uid=self.instance, name=self.instance_name, type_id=self.account_type_id, type=self.account_type
         )
+        cloud = present(provider=self.provider, account=account, org=present(uid=self.org))
         whole = (self.tenant, self.provider, self.instance)
         made = {
-            "cloud": present(provider=self.provider, account=account, org=present(uid=self.org)),
+            "cloud": shared(Cloud, cloud),
+            "clouds": {},
             "source": "/tenants/{}/{}/{}".format(*(quote(part, safe="") for part in whole)).encode(),
             "prefix": entity_key(*whole, ""),
             "seed": blake2b(_framed((_NAMESPACE, *whole)), digest_size=16),
@@ -114,6 +146,18 @@ class Origin:
     def key(self, entity: str) -> str:
         """Make the key of a record about an entity of this instance."""
         return self.prefix + entity
+
+    def within(self, cloud: Mapping[str, Json]) -> dict[str, Json]:
+        """Add to the cloud what a record says of it: nearly always the region and nothing else."""
+        region = cloud.get("region")
+        if len(cloud) != 1 or region.__class__ is not str:
+            return {**self.cloud, **cloud}
+        made = self.clouds.get(region)
+        if made is None:
+            if len(self.clouds) >= _MOST_REGIONS:
+                self.clouds.clear()
+            made = self.clouds[region] = shared(Cloud, {**self.cloud, **cloud})
+        return made
 
     def uid(self, *parts: str) -> str:
         """Derive an id within this instance."""
@@ -207,9 +251,13 @@ def stamp(made: Event, origin: Origin, now: int, *, index: int = 0, revision: st
     if class_uid in INVENTORY:
         metadata["uid"] = origin.uid(log, source, content_hash(made).hex(), revision)
     else:
-        metadata["uid"] = origin.uid(log, source, str(index))
+        # The same as `origin.uid(log, source, str(index))` in half the time.
+        digest, place = origin.seed.copy(), str(index)
+        parts = f"{len(log)}:{log}{len(source)}:{source}{len(place)}:{place}"
+        digest.update(parts.encode("utf-8", "surrogatepass"))
+        metadata["uid"] = digest.hexdigest()
     cloud = made.get("cloud")
-    made["cloud"] = {**origin.cloud, **cloud} if cloud else origin.cloud
+    made["cloud"] = origin.within(cloud) if cloud else origin.cloud
     return made
 
 
@@ -235,7 +283,7 @@ def entity_of(made: Event) -> str:
     class_uid = made["class_uid"]
     if class_uid not in INVENTORY:
         for attribute in _SUBJECTS.get(class_uid, ()):
-            if name := _named(made.get(attribute)):
+            if (node := made.get(attribute)) and (name := _named(node)):
                 return name
         if class_uid == 6003 and (name := _named(made["actor"].get("user"))):
             return name

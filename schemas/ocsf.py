@@ -11,29 +11,8 @@ from typing import Annotated, Final, Literal, Required
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from schemas import what, who
 from schemas.scalars import Count, Json, Millis, at_least_one, closed
-from schemas.what import (
-    Api,
-    AuthFactor,
-    Cloud,
-    DataSecurity,
-    Device,
-    Endpoint,
-    File,
-    FindingInfo,
-    Fingerprint,
-    HttpRequest,
-    HttpResponse,
-    ManagedEntity,
-    Metadata,
-    Observable,
-    Remediation,
-    Resource,
-    Scan,
-    Service,
-    WebResource,
-)
-from schemas.who import Actor, Group, Policy, Product, Session, User
 
 VERSION: Final = "1.8.0"
 """The OCSF release spoken on the wire."""
@@ -51,10 +30,10 @@ class Essentials(TypedDict, total=False):
     type_uid: Required[int]
     time: Required[Occurred]
     severity_id: Required[Severity]
-    metadata: Required[Metadata]
-    cloud: Required[Cloud]
+    metadata: Required[what.Metadata]
+    cloud: Required[what.Cloud]
     activity_name: str
-    device: Device
+    device: what.Device
     message: str
     status: str
     status_code: str
@@ -63,18 +42,18 @@ class Essentials(TypedDict, total=False):
     end_time: Millis
     duration: Count
     count: Count
-    observables: list[Observable]
+    observables: list[what.Observable]
     raw_data: str
     raw_data_size: Count
-    raw_data_hash: Fingerprint
+    raw_data_hash: what.Fingerprint
     unmapped: dict[str, Json]
 
 
 class Acted(Essentials, total=False):
     """An event that may name who did it, and by which call."""
 
-    actor: Actor
-    api: Api
+    actor: who.Actor
+    api: what.Api
 
 
 class Occurrence(Acted, total=False):
@@ -86,9 +65,9 @@ class Occurrence(Acted, total=False):
 class Called(Occurrence, total=False):
     """An occurrence that came over the network."""
 
-    src_endpoint: Endpoint
-    http_request: HttpRequest
-    http_response: HttpResponse
+    src_endpoint: what.Endpoint
+    http_request: what.HttpRequest
+    http_response: what.HttpResponse
 
 
 @closed
@@ -98,7 +77,7 @@ class UserInventory(Occurrence, total=False):
     class_uid: Required[Literal[5003]]
     category_uid: Required[Literal[5]]
     activity_id: Required[Literal[2]]
-    user: Required[User]
+    user: Required[who.User]
 
 
 @at_least_one("resources")
@@ -108,7 +87,7 @@ class CloudResourcesInventoryInfo(Occurrence, total=False):
     class_uid: Required[Literal[5023]]
     category_uid: Required[Literal[5]]
     activity_id: Required[Literal[2]]
-    resources: Required[list[Resource]]
+    resources: Required[list[what.Resource]]
     region: str
 
 
@@ -119,14 +98,14 @@ class Authentication(Called, total=False):
     class_uid: Required[Literal[3002]]
     category_uid: Required[Literal[3]]
     activity_id: Required[Literal[0, 1, 2, 3, 6, 7, 99]]
-    user: Required[User]
-    service: Service
-    dst_endpoint: Endpoint
-    session: Session
+    user: Required[who.User]
+    service: what.Service
+    dst_endpoint: what.Endpoint
+    session: who.Session
     is_mfa: bool
     is_remote: bool
     is_new_logon: bool
-    auth_factors: list[AuthFactor]
+    auth_factors: list[what.AuthFactor]
     auth_protocol: str
     auth_protocol_id: Literal[0, 4, 5, 6, 11, 12, 99]
     logon_type: str
@@ -142,10 +121,10 @@ class AccountChange(Called, total=False):
     class_uid: Required[Literal[3001]]
     category_uid: Required[Literal[3]]
     activity_id: Required[Literal[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 99]]
-    user: Required[User]
-    user_result: User
-    policies: list[Policy]
-    auth_factors: list[AuthFactor]
+    user: Required[who.User]
+    user_result: who.User
+    policies: list[who.Policy]
+    auth_factors: list[what.AuthFactor]
 
 
 @closed
@@ -155,8 +134,8 @@ class EntityManagement(Called, total=False):
     class_uid: Required[Literal[3004]]
     category_uid: Required[Literal[3]]
     activity_id: Required[Literal[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 99]]
-    entity: Required[ManagedEntity]
-    entity_result: ManagedEntity
+    entity: Required[what.ManagedEntity]
+    entity_result: what.ManagedEntity
     comment: str
     access_list: list[str]
 
@@ -168,9 +147,9 @@ class UserAccess(Called, total=False):
     class_uid: Required[Literal[3005]]
     category_uid: Required[Literal[3]]
     activity_id: Required[Literal[0, 1, 2, 99]]
-    user: Required[User]
+    user: Required[who.User]
     privileges: Required[list[str]]
-    resources: list[Resource]
+    resources: list[what.Resource]
 
 
 @closed
@@ -180,10 +159,10 @@ class AuthorizeSession(Called, total=False):
     class_uid: Required[Literal[3003]]
     category_uid: Required[Literal[3]]
     activity_id: Required[Literal[0, 1, 99]]
-    user: Required[User]
+    user: Required[who.User]
     privileges: Required[list[str]]
-    session: Session
-    dst_endpoint: Endpoint
+    session: who.Session
+    dst_endpoint: what.Endpoint
 
 
 @closed
@@ -193,11 +172,11 @@ class GroupManagement(Called, total=False):
     class_uid: Required[Literal[3006]]
     category_uid: Required[Literal[3]]
     activity_id: Required[Literal[0, 1, 2, 3, 4, 5, 6, 7, 8, 99]]
-    group: Required[Group]
-    subgroup: Group
-    user: User
+    group: Required[who.Group]
+    subgroup: who.Group
+    user: who.User
     privileges: list[str]
-    resource: Resource
+    resource: what.Resource
 
 
 @closed
@@ -207,9 +186,9 @@ class WebResourcesActivity(Called, total=False):
     class_uid: Required[Literal[6001]]
     category_uid: Required[Literal[6]]
     activity_id: Required[Literal[0, 1, 2, 3, 4, 5, 6, 7, 8, 99]]
-    web_resources: Required[list[WebResource]]
-    web_resources_result: list[WebResource]
-    dst_endpoint: Endpoint
+    web_resources: Required[list[what.WebResource]]
+    web_resources_result: list[what.WebResource]
+    dst_endpoint: what.Endpoint
 
 
 @closed
@@ -220,13 +199,13 @@ class ApiActivity(Essentials, total=False):
     category_uid: Required[Literal[6]]
     activity_id: Required[Literal[0, 1, 2, 3, 4, 99]]
     status_id: Status
-    actor: Required[Actor]
-    api: Required[Api]
-    src_endpoint: Required[Endpoint]
-    dst_endpoint: Endpoint
-    http_request: HttpRequest
-    http_response: HttpResponse
-    resources: list[Resource]
+    actor: Required[who.Actor]
+    api: Required[what.Api]
+    src_endpoint: Required[what.Endpoint]
+    dst_endpoint: what.Endpoint
+    http_request: what.HttpRequest
+    http_response: what.HttpResponse
+    resources: list[what.Resource]
 
 
 @closed
@@ -237,14 +216,14 @@ class FileHosting(Essentials, total=False):
     category_uid: Required[Literal[6]]
     activity_id: Required[Literal[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 99]]
     status_id: Status
-    actor: Required[Actor]
-    api: Api
-    file: Required[File]
-    file_result: File
-    src_endpoint: Required[Endpoint]
-    dst_endpoint: Endpoint
-    http_request: HttpRequest
-    http_response: HttpResponse
+    actor: Required[who.Actor]
+    api: what.Api
+    file: Required[what.File]
+    file_result: what.File
+    src_endpoint: Required[what.Endpoint]
+    dst_endpoint: what.Endpoint
+    http_request: what.HttpRequest
+    http_response: what.HttpResponse
     access_list: list[str]
     share: str
     expiration_time: Millis
@@ -258,15 +237,15 @@ class DataSecurityFinding(Acted, total=False):
     category_uid: Required[Literal[2]]
     activity_id: Required[Literal[1, 2, 3, 4]]
     status_id: Literal[0, 1, 2, 3, 4, 5, 6, 99]
-    finding_info: Required[FindingInfo]
-    data_security: DataSecurity
-    file: File
-    resources: list[Resource]
+    finding_info: Required[what.FindingInfo]
+    data_security: what.DataSecurity
+    file: what.File
+    resources: list[what.Resource]
     comment: str
     is_alert: bool
     confidence_id: Literal[0, 1, 2, 3, 99]
     confidence_score: Count
-    policy: Policy
+    policy: who.Policy
     action_id: Literal[0, 1, 2, 3, 4, 99]
     impact_id: Literal[0, 1, 2, 3, 4, 99]
     priority_id: Literal[0, 1, 2, 3, 4, 99]
@@ -282,8 +261,8 @@ class RemediationActivity(Acted, total=False):
     activity_id: Required[Literal[1, 2, 3, 4, 99]]
     status_id: Remedied
     command_uid: Required[str]
-    remediation: Remediation
-    scan: Scan
+    remediation: what.Remediation
+    scan: what.Scan
 
 
 @closed
@@ -295,9 +274,9 @@ class FileRemediationActivity(Acted, total=False):
     activity_id: Required[Literal[1, 2, 3, 4, 99]]
     status_id: Remedied
     command_uid: Required[str]
-    file: Required[File]
-    remediation: Remediation
-    scan: Scan
+    file: Required[what.File]
+    remediation: what.Remediation
+    scan: what.Scan
 
 
 @closed
@@ -307,7 +286,7 @@ class ScanActivity(Occurrence, total=False):
     class_uid: Required[Literal[6007]]
     category_uid: Required[Literal[6]]
     activity_id: Required[Literal[1, 2, 3, 4, 6, 7, 8, 9, 10]]
-    scan: Required[Scan]
+    scan: Required[what.Scan]
     command_uid: str
     schedule_uid: str
     num_files: Count
@@ -326,7 +305,7 @@ class ApplicationLifecycle(Occurrence, total=False):
     class_uid: Required[Literal[6002]]
     category_uid: Required[Literal[6]]
     activity_id: Required[Literal[1, 2, 3, 4, 5, 6, 7, 8, 99]]
-    app: Required[Product]
+    app: Required[who.Product]
 
 
 @closed
@@ -339,24 +318,12 @@ class ApplicationError(Occurrence, total=False):
 
 
 CLASSES: Final[Mapping[int, type]] = {
-    2006: DataSecurityFinding,
-    3001: AccountChange,
-    3002: Authentication,
-    3003: AuthorizeSession,
-    3004: EntityManagement,
-    3005: UserAccess,
-    3006: GroupManagement,
-    5003: UserInventory,
-    5023: CloudResourcesInventoryInfo,
-    6001: WebResourcesActivity,
-    6002: ApplicationLifecycle,
-    6003: ApiActivity,
-    6006: FileHosting,
-    6007: ScanActivity,
-    6008: ApplicationError,
-    7001: RemediationActivity,
-    7002: FileRemediationActivity,
-}
+    2006: DataSecurityFinding, 3001: AccountChange, 3002: Authentication, 3003: AuthorizeSession,
+    3004: EntityManagement, 3005: UserAccess, 3006: GroupManagement, 5003: UserInventory,
+    5023: CloudResourcesInventoryInfo, 6001: WebResourcesActivity, 6002: ApplicationLifecycle,
+    6003: ApiActivity, 6006: FileHosting, 6007: ScanActivity, 6008: ApplicationError,
+    7001: RemediationActivity, 7002: FileRemediationActivity,
+}  # fmt: skip
 """Class number → its type."""
 
 INVENTORY: Final = frozenset({5003, 5023})

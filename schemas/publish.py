@@ -76,32 +76,25 @@ def _channel(topic: Topic) -> dict[str, Json]:
         "address": topic.name,
         "description": topic.doc,
         "messages": {"event": {"$ref": f"#/components/messages/{topic.name}"}},
-        "bindings": {
-            "kafka": {
-                "topic": topic.name,
-                "partitions": topic.partitions(_PARTITIONS),
-                "topicConfiguration": dict(sorted(settings.items())),
-                "bindingVersion": "0.5.0",
-            }
-        },
-    }
+        "bindings": {"kafka": {
+            "topic": topic.name, "partitions": topic.partitions(_PARTITIONS),
+            "topicConfiguration": dict(sorted(settings.items())), "bindingVersion": "0.5.0",
+        }},
+    }  # fmt: skip
 
 
 def _message(topic: Topic) -> dict[str, Json]:
     types = ", ".join(f"ocsf.{NAMES[number][0]}.*" for number in sorted(topic.classes))
+    key = {"type": "string", "description": topic.key}
     return {
         "name": topic.name,
         "summary": f"{topic.doc} ce_type is one of {types}.",
         "contentType": "application/json",
         "headers": {"$ref": "#/components/schemas/headers"},
-        "payload": {
-            "schemaFormat": "application/schema+json;version=draft-07",
-            "schema": {"$ref": f"./{topic.name}.schema.json"},
-        },
-        "bindings": {
-            "kafka": {"key": {"type": "string", "description": topic.key}, "bindingVersion": "0.5.0"}
-        },
-    }
+        "payload": {"schemaFormat": "application/schema+json;version=draft-07",
+                    "schema": {"$ref": f"./{topic.name}.schema.json"}},
+        "bindings": {"kafka": {"key": key, "bindingVersion": "0.5.0"}},
+    }  # fmt: skip
 
 
 def document() -> dict[str, Json]:
@@ -112,25 +105,19 @@ def document() -> dict[str, Json]:
         "required": ["ce_specversion", "ce_id", "ce_source", "ce_type", "content-type"],
         "properties": {name: {"type": "string", "description": text} for name, text in _HEADERS.items()},
     }
+    terms = {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"}
+    sent = {
+        f"publish-{name}": {"action": "send", "channel": {"$ref": f"#/channels/{name}"}} for name in public
+    }
     return {
         "asyncapi": "3.0.0",
-        "info": {
-            "title": "Sluice",
-            "version": "1.0.0",
-            "description": _ABOUT,
-            "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
-        },
+        "info": {"title": "Sluice", "version": "1.0.0", "description": _ABOUT, "license": terms},
         "defaultContentType": "application/json",
         "channels": {name: _channel(topic) for name, topic in public.items()},
-        "operations": {
-            f"publish-{name}": {"action": "send", "channel": {"$ref": f"#/channels/{name}"}}
-            for name in public
-        },
-        "components": {
-            "messages": {name: _message(topic) for name, topic in public.items()},
-            "schemas": {"headers": headers},
-        },
-    }
+        "operations": sent,
+        "components": {"messages": {name: _message(topic) for name, topic in public.items()},
+                       "schemas": {"headers": headers}},
+    }  # fmt: skip
 
 
 def rendered() -> dict[str, bytes]:

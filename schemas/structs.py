@@ -2,7 +2,7 @@
 
 They are made of the same typed dictionaries, and are only ever asked for a yes: what they refuse is put to
 pydantic (`schemas.validation`), which has the last word and finds the words. Open places (`unmapped`, `data`)
-are skipped over, not read.
+are skipped over, not read, and so is what was checked ahead (`schemas.events.Shared`).
 """
 
 from collections.abc import Callable
@@ -18,28 +18,43 @@ from typing_extensions import get_type_hints, is_typeddict
 from schemas.ocsf import CLASSES
 from schemas.scalars import one_of
 from schemas.what import Cloud, Endpoint
-from schemas.who import Actor, Product
+from schemas.who import Actor
 
 Hint: TypeAlias = Any
 Check: TypeAlias = Callable[[Any], object]
-_SHARED: Final = (Actor, Cloud, Endpoint, Product)
+_SHARED: Final = (Actor, Cloud, Endpoint)
 _MOST_SHARED: Final = 4096
+AHEAD: Final = {"actor": Actor, "src_endpoint": Endpoint, "cloud": Cloud}
+"""What may be checked before its event is, and as what."""
 _BOUNDS: Final = ("ge", "gt", "le", "lt", "max_length", "pattern")
+_OPEN: Final = msgspec.defstruct("Open", [])
+"""Any object; nothing in it is looked at."""
 
 
 @cache
-def decoder(class_uid: int) -> msgspec.json.Decoder[Any]:
-    """Make the reader of a class's records; it raises `msgspec.MsgspecError` where it is not sure."""
-    return msgspec.json.Decoder(_struct(CLASSES[class_uid]))
+def decoder(class_uid: int, *, ahead: bool = False) -> msgspec.json.Decoder[Any]:
+    """Make the reader of a class's records; it raises `msgspec.MsgspecError` where it is not sure.
+
+    Args:
+        class_uid: The class.
+        ahead: The attributes of `AHEAD` were checked before.
+    """
+    return msgspec.json.Decoder(_struct(CLASSES[class_uid], frozenset(AHEAD) if ahead else frozenset()))
 
 
 @cache
-def _struct(kind: type) -> type:
+def part_decoder(kind: type) -> msgspec.json.Decoder[Any]:
+    """Make the reader of a typed dictionary by itself."""
+    return msgspec.json.Decoder(_struct(kind))
+
+
+@cache
+def _struct(kind: type, known: frozenset[str] = frozenset()) -> type:
     fields: list[tuple[str, Hint] | tuple[str, Hint, Any]] = []
     checks: list[tuple[str, Check]] = []
     required: frozenset[str] = kind.__required_keys__  # type: ignore[attr-defined]  # a typed dictionary's
     for name, hint in get_type_hints(kind, include_extras=True).items():
-        checks += [(name, check) for check in _checks(hint)]
+        checks += [(name, check) for check in _checks(hint) if name not in known]
         read = _read(hint)
         fields.append((name, read) if name in required else (name, read | UnsetType, UNSET))
     namespace = {"__post_init__": _judge(one_of(kind), checks)} if checks or one_of(kind) else {}
@@ -68,7 +83,7 @@ def _each(check: Check) -> Check:
 @cache
 def _remembered(kind: type) -> Check:
     """Make the check of an object that many records share: its bytes are read once, not each time."""
-    read: Check = msgspec.json.Decoder(_struct(kind)).decode
+    read: Check = part_decoder(kind).decode
     good: set[bytes] = set()
 
     def check(raw: msgspec.Raw) -> None:
@@ -120,7 +135,7 @@ def _read(hint: Hint) -> Hint:  # noqa: PLR0911 a kind of type a line
     if origin is Literal or hint in {str, int, bool}:
         return hint
     if origin is dict and parts == (str, Any):
-        return dict[str, msgspec.Raw]
+        return _OPEN
     raise TypeError(f"no reader for {hint}")
 
 
