@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/sh
 
-.PHONY: setup setup-dev demo test test-fast check format lock generate bench clean
+.PHONY: setup setup-dev demo test test-fast chaos check format lock generate bench clean
 
 setup: .venv/.ready
 setup-dev: .venv/.ready-dev
@@ -33,6 +33,12 @@ test: test-fast
 test-fast: setup-dev
 	$(BIN)/pytest -n auto --dist loadfile -m "not kafka and not chaos and not scale"
 
+# A hundred cycles of faults on three brokers and nine processes; writes docs/chaos-report.md.
+CYCLES ?= 100
+SEED ?= 1
+chaos: setup-dev
+	$(BIN)/python -m tests.chaos.run --cycles $(CYCLES) --seed $(SEED)
+
 check: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,11 +54,14 @@ generate: setup-dev
 	$(BIN)/python -m schemas.publish
 
 # Needs uv on the path. The files name no index: yours is used.
+LOCKED := requirements requirements-dev benchmarks/peers/requirements benchmarks/peers/requirements-grove benchmarks/lab/frameworks
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header requirements.in -o requirements.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header requirements-dev.in -o requirements-dev.txt
+	for each in $(LOCKED); do \
+	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header $$each.in -o $$each.txt || exit 1; \
+	done
 
 bench: setup-dev
+	$(BIN)/python benchmarks/peers.py --setup
 	for each in benchmarks/*.py; do $(BIN)/python $$each || exit 1; done
 
 clean:

@@ -1,10 +1,11 @@
 """The receiver: deliveries of 8 KB verified, stored with acks=all and answered, against a plain handler.
 
 The plain one is aiohttp with aiokafka as well set as we found: `send_and_wait` with batches of 256 KiB, with
-and without a linger, idempotent; it verifies, routes and limits nothing. All run in this process on one core,
-one after the other in interleaved rounds, fed over kept connections by a process on the core that Kafka has.
-Then 1,000 deliveries a second whether or not answers come (latency counts from when each was due), alone and
-beside 3,000 requests a second of strangers.
+and without a linger, idempotent; it verifies, routes and limits nothing. Both run in this process on one
+core, one after the other in interleaved rounds, fed over kept connections by a process on the core of Kafka.
+The same handler on FastAPI and on FastStream is a process of its own on the first core, if ``--setup`` has
+made their environment; ``--quick`` leaves them out. Then 1,000 deliveries a second whether or not answers
+come (latency counts from when each was due), alone and beside 3,000 requests a second of strangers.
 Run: ``python benchmarks/receive.py``; ``--json`` prints one JSON document, ``--quick`` takes seconds.
 """
 
@@ -14,11 +15,13 @@ import hmac
 import os
 import random
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import orjson
@@ -44,6 +47,9 @@ from schemas.control import Registration, Wish
 
 OURS = "ours: verified and stored"
 WAYS = (OURS, "plain, linger 0", "plain, linger 5 ms")
+FRAMEWORKS = ("FastAPI", "FastStream")
+LAB = Path(__file__).parent / "lab"
+ENVIRONMENT = Path(__file__).parents[1] / ".venv-peers" / "frameworks"
 SECRET = "a secret of this benchmark"
 ID = "0123456789abcdef0123456789abcdef"
 
@@ -251,9 +257,47 @@ async def ours(cluster: Cluster) -> AsyncIterator[tuple[int, str]]:
             await follower.stop()
 
 
-def way(name: str, cluster: Cluster) -> Any:
-    """Open one of the ways."""
-    return ours(cluster) if name == OURS else plain(cluster, 5 if "5 ms" in name else 0)
+@asynccontextmanager
+async def framework(name: str, cluster: Cluster) -> AsyncIterator[tuple[int, str, int]]:
+    """Run the plain handler on a framework; its process id comes last."""
+    process = await asyncio.create_subprocess_exec(
+        ENVIRONMENT / "bin" / "python", LAB / "frameworks.py", name, cluster.bootstrap, cluster.name("inbox"),
+        stdout=asyncio.subprocess.PIPE, preexec_fn=lambda: os.sched_setaffinity(0, rig.cores()[0]),
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        told = await asyncio.wait_for(process.stdout.readline(), 30)
+        if not told:
+            raise SystemExit(f"{name} does not start: make its environment anew with --setup")
+        yield int(told), f"/hooks/{ID}", process.pid
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+@asynccontextmanager
+async def way(name: str, cluster: Cluster) -> AsyncIterator[tuple[int, str, int]]:
+    """Open one of the ways: port, path and the process that serves."""
+    if name in FRAMEWORKS:
+        async with framework(name, cluster) as opened:
+            yield opened
+        return
+    opening = ours(cluster) if name == OURS else plain(cluster, 5 if "5 ms" in name else 0)
+    async with opening as (port, path):
+        yield port, path, os.getpid()
+
+
+def cpu_of(pid: int) -> float:
+    """Tell the CPU seconds that a process has had, all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def setup() -> None:
+    """Make the environment of the frameworks."""
+    subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
+    pip: list[str | Path] = [ENVIRONMENT / "bin" / "pip", "install", "--quiet", "--require-hashes", "-r"]
+    subprocess.run([*pip, LAB / "frameworks.txt"], check=True)
 
 
 async def stored(cluster: Cluster) -> int:
@@ -262,32 +306,34 @@ async def stored(cluster: Cluster) -> int:
     return sum((await ends(cluster, places)).values())
 
 
-async def measure(rounds: int, seconds: float, connections: int) -> dict[str, Any]:
+async def measure(ways: tuple[str, ...], rounds: int, seconds: float, connections: int) -> dict[str, Any]:
     """Run all of it."""
-    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
+    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     delays: dict[str, list[dict[str, Any]]] = {}
     lost = 0
     async with rig.kafka(2) as cluster:
         for number in range(rounds + 1):
-            for place in range(len(WAYS)):
-                name = WAYS[(number + place) % len(WAYS)]
-                async with way(name, cluster) as (port, path):
+            for place in range(len(ways)):
+                name = ways[(number + place) % len(ways)]
+                async with way(name, cluster) as (port, path, pid):
                     await fired(Volley(port, path, 1.0, connections))
-                    before = await stored(cluster)
-                    with rig.Meter() as meter:
-                        found = await fired(Volley(port, path, seconds, connections))
-                    lost += found["good"] + found["bad"] - (await stored(cluster) - before)
+                    before, cpu = await stored(cluster), cpu_of(pid)
+                    found = await fired(Volley(port, path, seconds, connections))
+                    cpu = cpu_of(pid) - cpu
+                    lost += max(0, found["good"] - (await stored(cluster) - before))
                     if number:  # the first round warms Kafka up
-                        rates[name].append((found["good"] / seconds, meter.cpu / max(1, found["good"])))
+                        rates[name].append((found["good"] / seconds, cpu / max(1, found["good"])))
                         for junk in (0.0, 3000.0) if name == OURS else (0.0,):
                             volley = Volley(port, path, seconds, 200, rate=1000.0, junk=junk)
                             title = f"{name}{', 3,000 strangers/s' if junk else ''}"
                             delays.setdefault(title, []).append(await fired(volley))
     plain_best = max(statistics.median(rate for rate, _ in rates[name]) for name in WAYS[1:])
+    left_out = [name for name in FRAMEWORKS if name not in ways]
     return {
         "body": f"{len(body())} bytes, signed; {connections} connections",
         "loop": "uvloop", "rounds": rounds, "seconds": seconds, "answered but not stored": lost,
-        "rates": [rate(name, rates[name], plain_best) for name in WAYS],
+        "not measured": f"{' and '.join(left_out)}: see --setup" if left_out else "",
+        "rates": [rate(name, rates[name], plain_best) for name in ways],
         "delays": [delay(name, found) for name, found in delays.items()],
     }  # fmt: skip
 
@@ -321,13 +367,18 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     options.add_argument("--connections", type=int, default=128)
+    options.add_argument("--setup", action="store_true", help="make the environment of the frameworks")
     options.add_argument("--shoot", help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.shoot:
         sys.stdout.buffer.write(orjson.dumps(uvloop.run(shoot(Volley(**orjson.loads(chosen.shoot))))))
         return
+    if chosen.setup:
+        setup()
+        return
     rounds, seconds = (1, 1.0) if chosen.quick else (chosen.rounds, chosen.seconds)
-    found = rig.run(measure(rounds, seconds, chosen.connections))
+    ways = WAYS if chosen.quick or not ENVIRONMENT.exists() else (*WAYS, *FRAMEWORKS)
+    found = rig.run(measure(ways, rounds, seconds, chosen.connections))
     rig.show(found, ("rates", "delays"), as_json=chosen.json)
 
 

@@ -8,38 +8,38 @@ never repeat after a 4xx), and the feeds that would find it as well are nudged o
 
 import asyncio
 import hmac
-import logging
 import os
 import time
-from binascii import b2a_base64
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import parse_qsl
 
-import orjson
 import structlog
-from aiohttp import web
+from msgspec.json import Encoder
 from prometheus_client import Histogram
 
 from ingest import metrics
-from ingest.answering import Server, peer, replied
 from ingest.config import Config, ConfigError
 from ingest.producing import Outgoing
 from ingest.publickeys import Fetch, PublicKeys, UnfetchedError
 from ingest.push import LARGEST, Answer, Delivery
 from ingest.registrations import Registry, Route
+from ingest.serving import DEFAULTS, Failure, Limits, Request, Room, Server
 from ingest.storing import Outcome, Store
 from ingest.tasks import ended
 from ingest.windows import now_ms
-from schemas.control import Inbox
+from schemas.control import Inbox, Wish
 
 REFUSED: Final = Answer(410)
 TOO_LARGE: Final = Answer(413)
 AGAIN: Final = Answer(503, b"", MappingProxyType({"Retry-After": "5"}))
-_BODY_SECONDS = 10.0
+_FAILURES: Final[Mapping[Failure, Answer]] = {
+    "no http": Answer(400), "too large": TOO_LARGE, "busy": AGAIN, "broken off": Answer(408),
+    "crowded": AGAIN,
+}  # fmt: skip
 _WAITING_RATE = 8.0
 """Requests a second that may wait for a registration made a moment ago; others are refused at once."""
 _STRANGER_BYTES, _STRANGERS_BYTES = 16 * 1024, 4 * 1024 * 1024
@@ -48,9 +48,7 @@ _MOST_AT_ONCE = 1000
 _MOST_REMEMBERED = 20_000
 _STOP_SECONDS = 2.5
 _DUMMY = os.urandom(32)
-_QUIET = logging.getLogger("sluice.receiver.http")
-# What it would say of broken requests holds their text.
-_QUIET.disabled = True
+_ENCODER: Final = Encoder()
 _SECONDS = Histogram(
     "sluice_webhook_answer_seconds", "From a request to its answer.", ["provider"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5),
@@ -59,12 +57,8 @@ _log = structlog.get_logger(part="webhooks")
 T = TypeVar("T")
 
 
-class _TooLargeError(Exception):
-    """A body beyond what one record of the inbox holds."""
-
-
 class _BusyError(Exception):
-    """Too much is being read or fetched just now."""
+    """Nothing more can be fetched just now."""
 
 
 class Rates:
@@ -91,8 +85,9 @@ class Receiver:
     """One server; as many as needed may run beside each other, none knows of the others."""
 
     def __init__(
-        self, config: Config, registry: Registry, store: Store, fetch: Fetch, news_seconds: float = 1.0
-    ) -> None:
+        self, config: Config, registry: Registry, store: Store, fetch: Fetch, news_seconds: float = 1.0,
+        limits: Limits = DEFAULTS,
+    ) -> None:  # fmt: skip
         """Keep what it stands on; `news_seconds` is how long a request may wait for its registration."""
         self._config, self._registry, self._store, self._fetch = config, registry, store, fetch
         self._keys, self._rates = PublicKeys(fetch), Rates(config.receive_rate)
@@ -101,9 +96,10 @@ class Receiver:
         self._at_once: dict[str, int] = {}
         self._missed: dict[str, Route] = {}
         self._some_missed = asyncio.Event()
-        self._reading = [0, 0]
+        self._known = Room(LARGEST, config.in_flight_bytes, strict=True)
+        self._strangers = Room(_STRANGER_BYTES, _STRANGERS_BYTES, strict=False)
         self._counts: dict[tuple[str, str], Any] = {}
-        self._runner: web.ServerRunner | None = None
+        self._server = Server(self, limits)
         self.address = ""
 
     def waiting(self) -> str:
@@ -126,111 +122,68 @@ class Receiver:
             await asyncio.wait({storing, nudging}, return_when=asyncio.FIRST_COMPLETED)
             (storing if storing.done() else nudging).result()
         finally:
-            if self._runner is not None:
-                await self._runner.cleanup()
+            await self._server.stop(_STOP_SECONDS)
             await ended(nudging)
             await ended(storing, _STOP_SECONDS)
 
     async def _listen(self) -> None:
         config = self._config
-        server = Server(
-            self._handle, access_log=None, logger=_QUIET, auto_decompress=False, keepalive_timeout=75.0,
-            lingering_time=1.0,
-        )  # fmt: skip
-        self._runner = web.ServerRunner(server, shutdown_timeout=_STOP_SECONDS)
-        await self._runner.setup()
         tls = config.receiver_tls
-        site = web.TCPSite(
-            self._runner, config.receive_host, config.receive_port, ssl_context=tls, backlog=1024
-        )
         try:
-            await site.start()
+            port = await self._server.start(config.receive_host, config.receive_port, tls)
         except OSError as error:
             raise ConfigError(
                 f"the receiver can't listen on {config.receive_host} port {config.receive_port} "
                 f"({error.strerror}): check SLUICE_RECEIVE_HOST and SLUICE_RECEIVE_PORT"
             ) from None
-        port = self._runner.addresses[0][1]
         self.address = f"{'https' if tls else 'http'}://{config.receive_host}:{port}"
         _log.info("receiving", address=self.address)
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        began = time.perf_counter()
-        provider, answer, outcome = "", REFUSED, "failed"
-        route: Route | None = None
+    def room(self, request: Request) -> Room:
+        """Keep bodies for registered addresses; of a stranger's only what a handshake needs."""
+        request.known = self._registry.find(*_place(request.target))
+        return self._strangers if request.known is None else self._known
+
+    def failed(self, request: Request | None, why: Failure) -> Answer:
+        """Count what can't be served; what is too large, or too much, is looked for by the polls."""
+        route = cast("Route | None", request.known) if request is not None else None
+        if route is not None and why in {"too large", "busy"}:
+            self._miss(route)
+        began = request.began if request is not None else time.perf_counter()
+        self._count(route.wish.provider if route is not None else "", why, began)
+        return _FAILURES[why]
+
+    async def answer(self, request: Request) -> Answer:
+        """Answer a request, counted as what it was."""
+        route = cast("Route | None", request.known)
+        provider = route.wish.provider if route else ""
         try:
-            path, _, query = request.raw_path.partition("?")
-            parts = path.split("/")
-            place = (parts[2], parts[3], parts[4]) if len(parts) == 5 and parts[1] == "v1" else ("", "", "")
-            route = self._registry.find(*place)
-            provider = route.wish.provider if route else ""
-            content = request.content
-            if content.is_eof() and (request.content_length or LARGEST) < LARGEST:
-                body = content.read_nowait()
-            else:
-                body = await self._body(request, known=route is not None)
-            delivery = self._delivery(request, query, body)
-            answer, outcome, provider = await self._answer(place, route, delivery)
-        except _TooLargeError:
-            answer, outcome = TOO_LARGE, "too large"
-            if route is not None:
-                self._miss(route)
+            answer, outcome, provider = await self._answer(request, route)
         except _BusyError:
             answer, outcome = AGAIN, "busy"
-        except (TimeoutError, ConnectionError, web.RequestPayloadError):
-            outcome = "broken off"
         except Exception as error:  # noqa: BLE001 nothing that a stranger sends may say more than a refusal
+            answer, outcome = REFUSED, "failed"
             _log.warning("a request could not be handled", provider=provider, kind=type(error).__name__)
+        self._count(provider, outcome, request.began)
+        return answer
+
+    def _count(self, provider: str, outcome: str, began: float) -> None:
         counted = self._counts.get((provider, outcome))
         if counted is None:
             made = metrics.webhook_deliveries.labels(provider, outcome), _SECONDS.labels(provider)
             counted = self._counts[provider, outcome] = made
         counted[0].inc()
         counted[1].observe(time.perf_counter() - began)
-        return replied(request, answer)
 
-    def _delivery(self, request: web.BaseRequest, query: str, body: bytes) -> Delivery:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        asked = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=100)) if query else {}
-        names = peer(request) if self._config.receive_client_ca else ()
-        return Delivery(request.method, headers, asked, body, peer=names)
-
-    async def _body(self, request: web.BaseRequest, *, known: bool) -> bytes:
-        """Read a body within its limits; of a stranger's only what a handshake needs is kept."""
-        if (request.content_length or 0) > LARGEST:
-            raise _TooLargeError
-        if "Expect" in request.headers:
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0
-        most, room = (LARGEST, self._config.in_flight_bytes) if known else (_STRANGER_BYTES, _STRANGERS_BYTES)
-        chunks, size, kept = list[bytes](), 0, 0
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                while chunk := await request.content.readany():
-                    size += len(chunk)
-                    if size > LARGEST:
-                        raise _TooLargeError
-                    if size <= most and self._reading[known] + len(chunk) <= room:
-                        chunks.append(chunk)
-                        kept += len(chunk)
-                        self._reading[known] += len(chunk)
-                    elif known:
-                        raise _BusyError
-        finally:
-            self._reading[known] -= kept
-        return b"".join(chunks) if kept == size else b""
-
-    async def _answer(
-        self, place: tuple[str, str, str], route: Route | None, delivery: Delivery
-    ) -> tuple[Answer, str, str]:
+    async def _answer(self, request: Request, route: Route | None) -> tuple[Answer, str, str]:
         """Decide on a request: what is answered, and what it is counted as."""
-        found = self._admitted(route, delivery)
-        if found is False and route is not None:
-            found = await self._by_key(route, delivery)
-        if found is None and (later := await self._learned(place, route)) is not None:
-            found, route = self._admitted(later, delivery), later
-            if found is False:
-                found = await self._by_key(later, delivery)
+        query = request.target.partition("?")[2]
+        asked = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=100)) if query else {}
+        body = bytes(request.body)
+        delivery = Delivery(request.method, request.headers, asked, body, peer=request.peer)
+        found = await self._admitted(route, delivery)
+        if found is None and (later := await self._learned(_place(request.target), route)) is not None:
+            found, route = await self._admitted(later, delivery), later
         if found is None or route is None:
             return REFUSED, "refused", ""
         provider = route.wish.provider
@@ -249,8 +202,8 @@ class Receiver:
         worst = outcomes[0] if len(outcomes) == 1 else max(outcomes, key=_WORSE.index)
         return _ANSWERS.get(worst) or scheme.ok, worst, provider
 
-    def _admitted(self, route: Route | None, delivery: Delivery) -> Answer | bool | None:
-        """Give the handshake's answer, True: verified, None: refused, or False: its key must be fetched."""
+    async def _admitted(self, route: Route | None, delivery: Delivery) -> Answer | bool | None:
+        """Give the handshake's answer, True: verified, or None: refused."""
         if route is None:
             hmac.compare_digest(hmac.digest(_DUMMY, delivery.body, "sha256"), _DUMMY)
             return None
@@ -259,13 +212,12 @@ class Receiver:
             return answer
         if delivery.method not in {"POST", "PUT"}:
             return None
-        if scheme.key_address(delivery) is not None:
-            return False
+        if (address := scheme.key_address(delivery)) is not None:
+            return await self._by_key(route, address, delivery)
         return scheme.verify(delivery, secrets, _no_key, datetime.now(UTC)) or None
 
-    async def _by_key(self, route: Route, delivery: Delivery) -> bool | None:
+    async def _by_key(self, route: Route, address: str, delivery: Delivery) -> bool | None:
         """Verify with a fetched key, and with a newer one if it does not fit."""
-        address = route.scheme.key_address(delivery) or ""
         try:
             for anew in (False, True):
                 known = {address: await self._keys.get(address, anew=anew)}
@@ -352,19 +304,14 @@ class Receiver:
             self._some_missed.clear()
             for route in missed.values():
                 for feed in route.feeds:
-                    wish = route.wish
-                    nudge = Inbox(
-                        kind="nudge",
-                        connector=wish.name,
-                        incarnation=wish.incarnation,
-                        at=now_ms(),
-                        feed=feed,
-                    )
-                    future = self._store.put(
-                        Outgoing("inbox", wish.partition, wish.name.encode(), nudge.dump())
-                    )
+                    future = self._store.put(_nudging(route.wish, feed))
                     if future is None or await future != "stored":
                         self._miss(route)
+
+
+def _nudging(wish: Wish, feed: str) -> Outgoing:
+    nudge = Inbox(kind="nudge", connector=wish.name, incarnation=wish.incarnation, at=now_ms(), feed=feed)
+    return Outgoing("inbox", wish.partition, wish.name.encode(), nudge.dump())
 
 
 _WORSE: Final = ("unrouted", "disabled", "repeated", "stored", "refused", "limited", "late")
@@ -374,25 +321,25 @@ _ANSWERS: Final[Mapping[str, Answer]] = {"refused": TOO_LARGE, "limited": AGAIN,
 def record(route: Route, delivery: Delivery, named: str | None) -> Outgoing:
     """Make the inbox record of a delivery, as `schemas.control.Inbox` reads it.
 
-    Written by hand: the model's own way costs more than everything else that is done with a delivery.
+    Written by hand: the model's own way costs more than everything else that is done with a delivery. The
+    encoder writes bytes as base64.
     """
     wish = route.wish
     headers = dict(delivery.headers)
     for name in route.scheme.conceals:
         headers.pop(name, None)
-    body = orjson.Fragment(b'"%b"' % b2a_base64(delivery.body, newline=False))
     document = {
         "v": 1, "kind": "delivery", "connector": wish.name, "incarnation": wish.incarnation, "at": now_ms(),
         "hook": route.hook.name, "axis": route.registration.axis, "method": delivery.method,
-        "headers": headers, "query": delivery.query, "body": body,
+        "headers": headers, "query": delivery.query, "body": delivery.body,
         "delivery_id": named or blake2b(delivery.body, digest_size=16).hexdigest(),
     }  # fmt: skip
     try:
-        value = orjson.dumps(document)
-    except TypeError:  # bytes that are no UTF-8
+        value = _ENCODER.encode(document)
+    except UnicodeEncodeError:  # bytes that are no UTF-8
         document |= {"headers": _clean(headers), "query": _clean(delivery.query)}
         document["delivery_id"] = _clean({"": str(document["delivery_id"])})[""]
-        value = orjson.dumps(document)
+        value = _ENCODER.encode(document)
     return Outgoing("inbox", wish.partition, wish.name.encode(), value)
 
 
@@ -401,6 +348,12 @@ def _clean(texts: Mapping[str, str]) -> dict[str, str]:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
     return {clean(name): clean(text) for name, text in texts.items()}
+
+
+def _place(target: str) -> tuple[str, str, str]:
+    """Read provider, hook and id of an address of ours."""
+    parts = target.partition("?")[0].split("/")
+    return (parts[2], parts[3], parts[4]) if len(parts) == 5 and parts[1] == "v1" else ("", "", "")
 
 
 def _told(ask: Callable[[Delivery], T], delivery: Delivery) -> T | None:

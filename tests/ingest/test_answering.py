@@ -8,15 +8,15 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from raw_http import Book
 
-from ingest.answering import Server, peer
 from ingest.config import Config
+from ingest.serving import Server
 
 
 def issue(folder: Path, name: str, issuer: tuple[Any, Any] | None) -> tuple[Any, Any]:
@@ -52,16 +52,9 @@ async def test_mutual_tls(tmp_path: Path) -> None:
         receive_private_key=tmp_path / "server.example.key",
         receive_client_ca=tmp_path / "authority.pem",
     ).receiver_tls
-    seen: list[tuple[str, ...]] = []
-
-    async def take(request: web.BaseRequest) -> web.StreamResponse:
-        seen.append(peer(request))
-        return web.Response()
-
-    runner = web.ServerRunner(Server(take, access_log=None))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    url = f"https://127.0.0.1:{runner.addresses[0][1]}/"
+    book = Book()
+    server = Server(book)
+    url = f"https://127.0.0.1:{await server.start('127.0.0.1', 0, tls)}/"
 
     async def call(name: str) -> int:
         context = ssl.create_default_context(cafile=str(tmp_path / "authority.pem"))
@@ -75,5 +68,5 @@ async def test_mutual_tls(tmp_path: Path) -> None:
         with pytest.raises(aiohttp.ClientError):
             await call("stranger")
     finally:
-        await runner.cleanup()
-    assert seen == [("manage.office.com", "manage.office.com"), ()]
+        await server.stop(1.0)
+    assert book.peers == [("manage.office.com", "manage.office.com"), ()]

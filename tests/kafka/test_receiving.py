@@ -5,10 +5,12 @@ import base64
 import hmac
 import os
 import signal
+import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -16,6 +18,7 @@ import aiohttp
 import orjson
 import pytest
 import pytest_asyncio
+import trustme
 from rig import read, store, topics, until
 
 from ingest.cluster import Cluster
@@ -28,7 +31,7 @@ from ingest.provider import Answer, Delivery, Hooked, Provider, Settings, hook
 from ingest.publickeys import fetching
 from ingest.push import LARGEST
 from ingest.registrations import Registry
-from ingest.signatures import Guard, Hmac, SharedSecret, json_of
+from ingest.signatures import ClientCertificate, Guard, Hmac, SharedSecret, json_of
 from ingest.state import key
 from ingest.storing import Store
 from ingest.tasks import ended
@@ -48,7 +51,7 @@ class OrgHook:
 
 
 class Pushing(Provider[Settings]):
-    """A provider with a signed hook, one guarded by a header, and one of an app that serves many."""
+    """A provider with a hook that is signed, one of an app that serves many, one guarded by mutual TLS."""
 
     name: ClassVar[str] = "pushing"
     settings_type: ClassVar[type[Settings]] = Settings
@@ -68,6 +71,12 @@ class Pushing(Provider[Settings]):
         )
     )  # fmt: skip
     def shared(self, delivery: Delivery) -> Iterable[Hooked]:
+        """Give nothing."""
+        del delivery
+        return ()
+
+    @hook(ClientCertificate("events.provider.example"))
+    def certified(self, delivery: Delivery) -> Iterable[Hooked]:
         """Give nothing."""
         del delivery
         return ()
@@ -118,14 +127,14 @@ class Deployment:
             yield made
 
     async def push(
-        self, url: str, secret: str, body: bytes = BODY, id_: str = ""
+        self, url: str, secret: str, body: bytes = BODY, id_: str = "", tls: ssl.SSLContext | None = None
     ) -> tuple[int, dict[str, str], bytes, float]:
         """Deliver as GitHub does; give status, headers, body and the seconds it took."""
         headers = {"X-Hub-Signature-256": f"sha256={hmac.digest(secret.encode(), body, 'sha256').hex()}"}
         if id_:
             headers["X-GitHub-Delivery"] = id_
         began = time.monotonic()
-        async with self.session.post(url, data=body, headers=headers) as reply:
+        async with self.session.post(url, data=body, headers=headers, ssl=tls or True) as reply:
             return reply.status, dict(reply.headers), await reply.read(), time.monotonic() - began
 
     async def inbox(self, kind: str = "delivery") -> list[Inbox]:
@@ -278,6 +287,62 @@ async def test_kafka_is_frozen(kafka: Broker, deployment: Deployment) -> None:
 
         await until(nudged)
         assert {one.delivery_id for one in await deployment.inbox()} == {*good, *again}
+
+
+class Authority:
+    """An authority, the receiver's certificate, and callers'."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._made = folder, trustme.CA()
+        self._made.cert_pem.write_to_path(folder / "authority.pem")
+
+    def settings(self, **more: Path) -> dict[str, Path]:
+        """Give the receiver's settings of TLS."""
+        pem = self._folder / "receiver.pem"
+        self._made.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(pem)
+        return {"receive_certificate": pem, "receive_private_key": pem, **more}
+
+    def caller(self, name: str = "", by: "Authority | None" = None) -> ssl.SSLContext:
+        """Make a caller who trusts this authority; a name: with its certificate, or another's."""
+        context = ssl.create_default_context(cafile=str(self._folder / "authority.pem"))
+        if name:
+            (by or self)._made.issue_cert(name).configure_cert(context)
+        return context
+
+
+async def test_tls(deployment: Deployment, tmp_path: Path) -> None:
+    """Under TLS deliveries are stored as without, also large ones; who speaks plainly gets no answer."""
+    authority = Authority(tmp_path)
+    path = await deployment.register("acme", "signed", "s")
+    async with deployment.receiver(**authority.settings()) as receiver:
+        bodies = [BODY, os.urandom(LARGEST), *(os.urandom(8192) for _ in range(30))]
+        url, tls = receiver.address + path, authority.caller()
+        answers = await asyncio.gather(*(deployment.push(url, "s", body, tls=tls) for body in bodies))
+        assert {status for status, *_ in answers} == {200}
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await deployment.push(url.replace("https", "http"), "s")
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await deployment.push(url, "s")
+        stored = {base64.b64decode(one.body) for one in await deployment.inbox()}
+    assert stored == set(bodies)
+
+
+async def test_mutual_tls(deployment: Deployment, tmp_path: Path) -> None:
+    """Only a certificate of our authority with the right name will do; a foreign one ends the call."""
+    (tmp_path / "foreign").mkdir()
+    authority, foreign = Authority(tmp_path), Authority(tmp_path / "foreign")
+    path = await deployment.register("acme", "certified", "")
+    name = "events.provider.example"
+    async with deployment.receiver(
+        **authority.settings(receive_client_ca=tmp_path / "authority.pem")
+    ) as receiver:
+        url = receiver.address + path
+        for caller, expected in (("", 410), ("other.example", 410), (name, 200)):
+            tls = authority.caller(caller)
+            assert (await deployment.push(url, "", caller.encode(), tls=tls))[0] == expected
+        with pytest.raises(aiohttp.ClientError):
+            await deployment.push(url, "", b"foreign", tls=authority.caller(name, foreign))
+        assert [base64.b64decode(one.body) for one in await deployment.inbox()] == [name.encode()]
 
 
 async def test_a_receiver_that_starts_anew(deployment: Deployment) -> None:
