@@ -155,9 +155,10 @@ class Connector:
             while True:
                 try:
                     await self._live()
-                except Misconfigured as error:
-                    await self._enter("degraded", str(error))
-                    await self._services.clock.sleep(_GATE_SECONDS * 6)
+                except (SourceError, OSError, TimeoutError) as error:
+                    await self._enter("degraded", redact(str(error))[:500] or type(error).__name__)
+                    # An operator's to mend; or the provider is out while we sign in, and soon back.
+                    await self._services.clock.sleep(60.0 if isinstance(error, Misconfigured) else 5.0)
         finally:
             await ended(reporter, 2.0)
             metrics.connectors.labels(self.wish.provider, self._condition[0]).dec()
@@ -181,12 +182,17 @@ class Connector:
             pause = min(pause * 2, _PROBE_SECONDS)
 
     async def _live(self) -> None:
-        await self._enter("checking")
+        if not (ran := self._ran()):
+            await self._enter("checking")
         async with self._services.links.open(self.wish, custody=self._custody()) as link:
             self._connect(link)
             await self._identify()
-            await self._probe()
-            await self._enter("first users")
+            if ran:
+                self._grants = ran.grants
+                await self._enter(ran.state, ran.why)
+            else:
+                await self._probe()
+                await self._enter("first users")
             feeds = [
                 replace(feed, lookback=link.provider.lookback(feed))
                 for feed in self.kind.feeds().values()
@@ -195,11 +201,11 @@ class Connector:
             try:
                 async with asyncio.TaskGroup() as group:
                     for feed in feeds:
-                        group.create_task(self._feed(feed, feeds, group))
+                        group.create_task(self._feed(feed, [] if ran else feeds, group))
                     for keeper in self._keepers:
                         group.create_task(keeper.run())
                     group.create_task(self._watch(feeds))
-                    group.create_task(self._probe_again())
+                    group.create_task(self._probe_again(0.0 if ran else _PROBE_SECONDS))
                     group.create_task(self._expire_seen())
             except* Misconfigured as errors:
                 raise errors.exceptions[0] from None
@@ -207,6 +213,12 @@ class Connector:
                 raise StoppedError("handed over") from None
             finally:
                 self._axes.clear()
+
+    def _ran(self) -> Status | None:
+        """Give the last report of a connector that ran as it is wished now: it goes on at once."""
+        told = self._state.status
+        ran = told and told.grants and told.revision == self.wish.revision
+        return told if ran and told and told.state in {"running", "degraded"} else None
 
     def _custody(self) -> OwnedTokens:
         services = self._services
@@ -259,9 +271,10 @@ class Connector:
         self._log.info("permissions checked", missing=missing)
         await self._save_status()
 
-    async def _probe_again(self) -> None:
+    async def _probe_again(self, pause: float) -> None:
         while True:
-            await self._services.clock.sleep(_PROBE_SECONDS)
+            await self._services.clock.sleep(pause)
+            pause = _PROBE_SECONDS
             try:
                 await self._probe()
             except (Retry, NotAllowed) as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from ingest.errors import Misconfigured
 from ingest.http import Client
 from ingest.metrics import Meter
 from ingest.outward import open_session
-from ingest.pace import Pace
+from ingest.pace import Pace, Shares
 from ingest.provider import Consent, Content, Instance, Provider, Reply
 from ingest.signin import Custody, Tokens
 from schemas.control import Wish
@@ -59,6 +60,13 @@ class Links:
         """
         self._keyring, self._kinds, self.elsewhere = keyring, kinds or providers(), elsewhere
         self._ca_file = ca_file
+        self.shares: Callable[[Wish], Shares | None] = lambda _: None
+
+    def sharing(self, shares: Callable[[Wish], Shares]) -> "Links":
+        """Open links that share their provider's quota; otherwise each spends as if it were alone."""
+        made = copy(self)
+        made.shares = shares
+        return made
 
     def session(self) -> ClientSession:
         """Open a session towards providers.
@@ -107,7 +115,8 @@ class Links:
             SourceError: As the provider's sign-in fails.
         """
         settings = self.settings(wish)
-        async with self.bare(wish.provider, settings, wish.name, known, custody) as link:
+        shares = self.shares(wish)
+        async with self.bare(wish.provider, settings, wish.name, known, custody, shares) as link:
             yield link
 
     @asynccontextmanager
@@ -118,10 +127,11 @@ class Links:
         name: str,
         known: Instance | None = None,
         custody: Custody | None = None,
+        shares: Shares | None = None,
     ) -> AsyncIterator[Link]:
         """The same, from settings that are not stored yet."""
         kind = self.kind(provider)
-        pace = Pace()
+        pace = Pace(shares)
         async with self.session() as session:
             door = _Door()
             made = kind(settings, door, known or Instance(""), lambda: self.elsewhere(provider, name))

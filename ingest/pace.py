@@ -9,24 +9,28 @@ governance.
 import asyncio
 import math
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from ingest.apis import Cost, Limit, Text
+from ingest.cells import Cell, Share, Waiting, reserve
 from ingest.errors import Misconfigured
+from ingest.ledger import CellKey, even
+from schemas.quota import QuotaNeed
 
 Lane: TypeAlias = Literal["governance", "live", "reconcile", "sweep"]
 LANES: Final[tuple[Lane, ...]] = ("governance", "live", "reconcile", "sweep")
 
 lane: ContextVar[Lane] = ContextVar("lane", default="live")
 """Whose turn it is: set by whoever starts the work, inherited by its tasks."""
+
+_LOOK_SECONDS: Final = 0.2
 
 
 class Clock(Protocol):
@@ -56,18 +60,32 @@ class LoopClock:
 class Shares(Protocol):
     """Where this process's part of a limit comes from; call `Pace.wake` when a grant changes."""
 
-    def granted(self, api: str, bucket: str, key: str, limit: Limit, who: Lane) -> Limit | None:
+    def bind(self, pace: "Pace | None") -> None:
+        """Take note of who asks; None: nobody any more."""
+        ...
+
+    def granted(self, api: str, bucket: str, key: str, limit: Limit, who: Lane) -> Share | None:
         """Say what a lane of this process may spend now of `limit`; None: no valid grant, so no call."""
+        ...
+
+    def heard(self, place: CellKey, seconds: float, left: float | None) -> None:
+        """Take note of what the provider said: so much is left, or (None) to pause."""
         ...
 
 
 class Alone:
     """The whole limit, for a process that shares it with nobody."""
 
-    def granted(self, api: str, bucket: str, key: str, limit: Limit, who: Lane) -> Limit | None:
+    def bind(self, pace: "Pace | None") -> None:
+        """Need nobody."""
+
+    def granted(self, api: str, bucket: str, key: str, limit: Limit, who: Lane) -> Share | None:
         """Grant everything."""
         del api, bucket, key, who
-        return limit
+        return Share(limit.n, even(limit.n, limit.per), limit.at_once, reserve(limit.n))
+
+    def heard(self, place: CellKey, seconds: float, left: float | None) -> None:
+        """Tell nobody."""
 
 
 class Spent(NamedTuple):
@@ -78,97 +96,9 @@ class Spent(NamedTuple):
     costs: Mapping[str, float]
 
 
-@dataclass(slots=True)
-class Cell:
-    """One bucket for one scope key: what was spent in the window, what the provider said is left."""
-
-    log: deque[list[float]] = field(default_factory=deque)
-    used: float = 0.0
-    busy: int = 0
-    flying: float = 0.0
-    smooth_at: float = -math.inf
-    left: float = math.inf
-    left_until: float = -math.inf
-    paused: float = -math.inf
-    limit: Limit | None = None
-
-    def ready(self, now: float, limit: Limit, cost: float, rank: int) -> float:
-        """Tell when `cost` may be spent; infinity: once a call ends or a share grows."""
-        if cost > limit.n or (limit.at_once is not None and self.busy >= limit.at_once):
-            return math.inf
-        reserve = _reserve(limit.n) if rank else 0.0
-        at = max(self.paused, self._room(now, limit, cost, reserve))
-        if now < self.left_until and self.left - cost < reserve:
-            at = max(at, self.left_until)
-        if rank and self.smooth_at - _burst(limit, rank) > now:
-            at = max(at, self.smooth_at - _burst(limit, rank))
-        return at
-
-    def _room(self, now: float, limit: Limit, cost: float, reserve: float) -> float:
-        self.forget(now, limit)
-        excess = self.used + cost - (limit.n - reserve)
-        if excess <= 1e-9 or not self.log:
-            return now
-        for at, units, _ in self.log:
-            excess -= units
-            if excess <= 1e-9:
-                return at + limit.per
-        return self.log[-1][0] + limit.per
-
-    def forget(self, now: float, limit: Limit) -> None:
-        """Drop what has left the window."""
-        while self.log and self.log[0][0] + limit.per <= now:
-            self.used -= self.log.popleft()[1]
-        if not self.log:
-            self.used = 0.0
-
-    def spend(self, now: float, limit: Limit, cost: float) -> None:
-        """Count a call that begins now."""
-        if self.log and now - self.log[-1][2] < limit.per / 500:
-            self.log[-1][0] = now
-            self.log[-1][1] += cost
-        else:
-            self.log.append([now, cost, now])
-        self.used += cost
-        self.left -= cost
-        self.busy += 1
-        self.flying += cost
-        self.limit = limit
-        self.smooth_at = max(self.smooth_at, now) + cost / _rate(limit)
-
-    def part(self, now: float) -> float:
-        """Tell which part, 0 to 1, of the limit is left."""
-        if self.limit is None:
-            return 1.0
-        self.forget(now, self.limit)
-        left = min(self.limit.n - self.used, self.left if now < self.left_until else math.inf)
-        return max(0.0, left / self.limit.n)
-
-    def idle(self, now: float) -> bool:
-        """Tell whether forgetting this cell would change nothing."""
-        quiet = self.limit is None or not self.log or self.log[-1][0] + self.limit.per < now
-        return quiet and not self.busy and self.left_until < now and self.paused < now
-
-
-def _reserve(n: float) -> float:
-    """Leave the last units of a window to governance where that costs less than a tenth of it."""
-    return max(1.0, 0.03 * n) if n >= 12 else 0.0
-
-
-def _rate(limit: Limit) -> float:
-    return (0.95 if limit.n >= 20 else 1.0) * limit.n / limit.per
-
-
-def _burst(limit: Limit, rank: int) -> float:
-    """How far, in seconds, a lane may run ahead of the even rate."""
-    if limit.n >= 20:
-        return (0.05 if rank == 1 else 0.02) * limit.per
-    return 0.5 * limit.per * (limit.n - 1) / limit.n if rank == 1 and limit.n > 1 else 0.0
-
-
 class _Need(NamedTuple):
     bucket: str
-    key: tuple[str, str, str]
+    key: CellKey
     limit: Limit
     cost: float
 
@@ -180,10 +110,10 @@ class _Waiter:
     rank: int
     number: int
     granted: "asyncio.Future[Mapping[str, Cell]]"
-    like: tuple[tuple[str, str, str], ...] = ()
+    like: tuple[CellKey, ...] = ()
 
 
-_Queue: TypeAlias = "dict[tuple[tuple[str, str, str], ...], dict[_Waiter, None]]"
+_Queue: TypeAlias = "dict[tuple[CellKey, ...], dict[_Waiter, None]]"
 """One lane's waiters in their order, grouped by the cells they need: a group's first goes first."""
 
 
@@ -193,7 +123,8 @@ class Pace:
     def __init__(self, shares: Shares | None = None, clock: Clock | None = None) -> None:
         self.clock: Clock = clock or LoopClock()
         self._shares: Shares = shares or Alone()
-        self._cells: dict[tuple[str, str, str], Cell] = {}
+        self._shares.bind(self)
+        self._cells: dict[CellKey, Cell] = {}
         self._waiting: tuple[_Queue, ...] = tuple({} for _ in LANES)
         self._numbers = count()
         self._paused: dict[str, float] = {}
@@ -249,12 +180,19 @@ class Pace:
 
     def pause(self, seconds: float, api: str = "", bucket: str = "", spent: Spent | None = None) -> None:
         """Let nothing through for a while: in one bucket of a call, in its api, or (neither) everywhere."""
-        until = self.clock.time() + max(0.0, seconds)
         cell = spent.cells.get(bucket) if spent else None
-        if cell is not None:
+        place = cell.key if cell is not None else (api, "", "")
+        self.hold(place, max(0.0, seconds))
+        self._shares.heard(place, max(0.0, seconds), None)
+
+    def hold(self, place: CellKey, seconds: float) -> None:
+        """Do so, without telling others: it is from them."""
+        until = self.clock.time() + seconds
+        if place[1]:
+            cell = self._cells.setdefault(place, Cell(place))
             cell.paused = max(cell.paused, until)
         else:
-            self._paused[api] = max(self._paused.get(api, until), until)
+            self._paused[place[0]] = max(self._paused.get(place[0], until), until)
         self._pump()
 
     def heed(self, spent: Spent, told: Mapping[str, tuple[float, float | None]]) -> None:
@@ -268,28 +206,55 @@ class Pace:
             if cell is None or not math.isfinite(left):
                 continue
             cell.left = left - (cell.flying - spent.costs[bucket])
-            cell.left_until = now + (
-                1.0 if reset is None or not math.isfinite(reset) else min(reset, 86_400.0)
-            )
+            until = 1.0 if reset is None or not math.isfinite(reset) else min(reset, 86_400.0)
+            cell.left_until = now + until
+            if cell.limit is not None and cell.left < cell.limit.n - cell.used:
+                self._shares.heard(cell.key, until, cell.left)
         self._pump()
 
     def wake(self) -> None:
         """Look at the queue again, because a share has changed."""
         self._pump()
 
+    def used(self, place: CellKey) -> float:
+        """Tell how much of a bucket was spent in the window."""
+        cell = self._cells.get(place)
+        if cell is None or cell.limit is None:
+            return 0.0
+        cell.forget(self.clock.time(), cell.limit)
+        return cell.used
+
+    def needs(self, places: Iterable[CellKey]) -> list[QuotaNeed]:
+        """Tell what is wanted and spent of some buckets."""
+        waiting: dict[CellKey, Waiting] = {}
+        for rank, queue in enumerate(self._waiting):
+            for group in queue.values():
+                for need in next(iter(group)).needs:
+                    one = waiting.setdefault(need.key, Waiting())
+                    one.limit, one.calls = need.limit, one.calls + len(group)
+                    one.units[rank] += need.cost * len(group)
+                    one.least = min(one.least, need.cost)
+        now, found = self.clock.time(), []
+        for place in places:
+            cell, one = self._cells.get(place), waiting.get(place, Waiting())
+            if cell is not None and (limit := one.limit or cell.limit) is not None:
+                found.append(cell.need(now, limit, one))
+        return found
+
     async def close(self) -> None:
         """Stop the alarm; cancel who waits before."""
         self._ring_at(math.inf)
+        self._shares.bind(None)
 
-    def _ready(self, waiter: _Waiter, now: float) -> tuple[float, list[tuple[str, str, str]]]:
+    def _ready(self, waiter: _Waiter, now: float) -> tuple[float, list[CellKey]]:
         at = max(self._paused.get("", now), self._paused.get(waiter.api, now))
-        short: list[tuple[str, str, str]] = []
+        short: list[CellKey] = []
         for need in waiter.needs:
-            mine = self._mine(need, waiter.rank)
             cell = self._cells.get(need.key)
             if cell is None:
-                cell = self._cells[need.key] = Cell()
-            then = now + 1 if mine is None else cell.ready(now, mine, need.cost, waiter.rank)
+                cell = self._cells[need.key] = Cell(need.key)
+            mine = self._mine(need, waiter.rank)
+            then = now + 1 if mine is None else cell.ready(now, need.limit, mine, need.cost, waiter.rank)
             if then > now:
                 short.append(need.key)
             at = max(at, then)
@@ -298,7 +263,7 @@ class Pace:
     def _pump(self) -> None:
         """Let through who may go, best lane first; who waits for a cell keeps it from those behind."""
         now, soonest = self.clock.time(), math.inf
-        kept: set[tuple[str, str, str]] = set()
+        kept: set[CellKey] = set()
         for queue in self._waiting:
             heads = [(next(iter(group)).number, like) for like, group in queue.items()]
             heapify(heads)
@@ -316,7 +281,9 @@ class Pace:
                 self._grant(waiter, now)
                 if group := queue.get(like):
                     heappush(heads, (next(iter(group)).number, like))
-        self._ring_at(soonest)
+        # What is granted may change: whoever shares looks again, often, while something waits.
+        waits = any(self._waiting) and not isinstance(self._shares, Alone)
+        self._ring_at(min(soonest, now + _LOOK_SECONDS) if waits else soonest)
         if len(self._cells) > self._prune_above:
             self._prune(now)
 
@@ -331,10 +298,11 @@ class Pace:
         if waiter.granted.done():
             return
         for need in waiter.needs:
-            self._cells[need.key].spend(now, self._mine(need, waiter.rank) or need.limit, need.cost)
+            share = self._mine(need, waiter.rank) or Share(need.limit.n, even(need.limit.n, need.limit.per))
+            self._cells[need.key].spend(now, need.limit, share, need.cost, waiter.rank)
         waiter.granted.set_result({need.bucket: self._cells[need.key] for need in waiter.needs})
 
-    def _mine(self, need: _Need, rank: int) -> Limit | None:
+    def _mine(self, need: _Need, rank: int) -> Share | None:
         api, bucket, key = need.key
         return self._shares.granted(api, bucket, key, need.limit, LANES[rank])
 

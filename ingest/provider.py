@@ -21,7 +21,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from ingest.acts import Action, Content, Step, Verdicts
 from ingest.apis import (
@@ -199,9 +199,13 @@ class Http(Protocol):
 
 
 class Settings(BaseModel, extra="forbid", frozen=True, hide_input_in_errors=True):
-    """What every connector's settings have; secrets are `SecretStr` and are sealed before they are stored."""
+    """What every connector's settings have; secrets are `SecretStr` and are sealed before they are stored.
+
+    `reserve` is the part of each limit, 0 to 0.9, that is left to the customer's other tools.
+    """
 
     endpoints: dict[str, str] = {}
+    reserve: float = Field(default=0.0, ge=0.0, le=0.9)
 
 
 class Provider(Generic[S]):

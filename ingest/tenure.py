@@ -1,6 +1,8 @@
 """One partition while it is ours: fence the predecessor, check, read the state to its true end, run."""
 
 import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
 
 import structlog
 
@@ -9,8 +11,9 @@ from ingest.consuming import Follower, Incoming, Membership, Place, ends, read_t
 from ingest.errors import Misconfigured
 from ingest.inbox import InboxWorker
 from ingest.own import Ownership, check, fenced
-from ingest.producing import BrokenError, Outgoing, Transactions
+from ingest.producing import BrokenError, FencedError, Outgoing, Transactions
 from ingest.publish import Bytes, Committer, StoppedError, Unit
+from ingest.shares import Budget
 from ingest.state import STATUS, PartitionState, key
 from ingest.tasks import ended
 from schemas.control import Status, Wish
@@ -23,10 +26,11 @@ class Tenure:
     """Runs everything of one partition until something breaks or it is cancelled."""
 
     def __init__(
-        self, services: Services, membership: Membership, follower: Follower, cap: Bytes, partition: int
-    ) -> None:
+        self, services: Services, membership: Membership, follower: Follower, cap: Bytes, partition: int,
+        budget: Budget | None = None,
+    ) -> None:  # fmt: skip
         self._services, self._membership, self._follower = services, membership, follower
-        self._cap, self.partition = cap, partition
+        self._cap, self.partition, self._budget = cap, partition, budget
         self._connectors: dict[str, Connector] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._wishes = asyncio.Event()
@@ -65,6 +69,10 @@ class Tenure:
         self._committer = committer = Committer(producer, self._cap)
         place = Place("connectors", self.partition)
         self._follower.follow(place, places.get(place, 0), self._wished)
+        quota = self._budget.own(state, committer, self._membership) if self._budget else None
+        if quota is not None:
+            links = self._services.links.sharing(quota.holder)
+            self._services = replace(self._services, links=links)
         self._wishes.set()
         try:
             async with asyncio.TaskGroup() as group:
@@ -78,12 +86,12 @@ class Tenure:
                 group.create_task(self._supervise(group))
                 self.started.set()
                 self._log.info("partition is ours", connectors=len(state.wishes))
-        except* BrokenError as errors:
-            raise _first(errors) from None
-        except* StoppedError:
-            raise BrokenError("handed over") from None
+        except* (BrokenError, StoppedError) as errors:
+            raise _cause(errors) from None
         finally:
             self._follower.leave(place)
+            if self._budget and quota:
+                self._budget.disown(quota)
             self._connectors.clear()
             self._tasks.clear()
             self._committer = None
@@ -177,15 +185,29 @@ class Tenure:
         return self._committer
 
 
-def ingest(services: Services, follower: Follower) -> Ownership:
-    """Put the ingest role together: run the result until cancelled."""
+def ingest(services: Services, follower: Follower, budget: Budget | None = None) -> Ownership:
+    """Put the ingest role together: run the result until cancelled.
+
+    Without `budget` it spends its providers' quotas as if nobody else did.
+    """
 
     def hold(membership: Membership, cap: Bytes, partition: int) -> Tenure:
-        return Tenure(services, membership, follower, cap, partition)
+        return Tenure(services, membership, follower, cap, partition, budget)
 
     return Ownership(services.cluster, "inbox", "ingest", hold)
 
 
-def _first(errors: BaseExceptionGroup[BrokenError]) -> BrokenError:
-    one = errors.exceptions[0]
-    return one if isinstance(one, BrokenError) else _first(one)
+def _cause(errors: BaseExceptionGroup[BaseException]) -> BrokenError:
+    """Pick the cause of what came at once: when a producer breaks, its connectors are stopped with it."""
+    each = list(_leaves(errors))
+    broken = [one for one in each if isinstance(one, BrokenError)]
+    fenced = [one for one in broken if isinstance(one, FencedError)]
+    return next(iter([*fenced, *broken]), BrokenError("handed over"))
+
+
+def _leaves(errors: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for one in errors.exceptions:
+        if isinstance(one, BaseExceptionGroup):
+            yield from _leaves(one)
+        else:
+            yield one

@@ -28,8 +28,10 @@ from ingest.custody import BorrowedTokens
 from ingest.directory import Directory
 from ingest.health import Health
 from ingest.links import Links
+from ingest.pace import lane
 from ingest.publickeys import fetching
 from ingest.registrations import Registry
+from ingest.shares import Budget
 from ingest.storing import Store
 from ingest.tasks import ended
 from ingest.tenure import ingest
@@ -63,6 +65,7 @@ class Shared:
     directory: Directory
     links: Links
     connections: Connections
+    budget: Budget
 
 
 @asynccontextmanager
@@ -80,12 +83,16 @@ async def shared(config: Config, cluster: Cluster) -> AsyncIterator[Shared]:
     directory = Directory(cluster, follower)
     keyring = Keyring.of(config)
     links = Links(keyring, elsewhere=directory.elsewhere, ca_file=config.ca_file)
-    connections = Connections(links, directory, lambda wish: BorrowedTokens(cluster, keyring, wish))
+    budget = Budget(cluster, follower)
+    lent = links.sharing(budget.holder)
+    connections = Connections(lent, directory, lambda wish: BorrowedTokens(cluster, keyring, wish))
     try:
         await directory.start()
-        yield Shared(cluster, config, keyring, follower, directory, links, connections)
+        await budget.start()
+        yield Shared(cluster, config, keyring, follower, directory, links, connections, budget)
     finally:
         await connections.close()
+        await budget.stop()
         await follower.stop()
 
 
@@ -112,7 +119,7 @@ async def run(
         stack.push_async_callback(health.stop)
         _log.info("running", roles=list(roles), operator=health.address)
         ready(health.address)
-        tasks = [asyncio.create_task(owner.run()) for owner in owners]
+        tasks = [asyncio.create_task(_work(*one)) for one in zip(roles, owners, strict=True)]
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -134,6 +141,12 @@ def _settle_memory() -> None:
     gc.set_threshold(200_000, 10, 10)
 
 
+async def _work(role: str, owner: Running) -> None:
+    """Run a role in its lane, which everything that it starts inherits."""
+    lane.set("governance" if role == "governance" else "live")
+    await owner.run()
+
+
 def _waiting(owners: Sequence[Running]) -> str:
     return "; ".join(why for owner in owners if (why := owner.waiting()))
 
@@ -143,7 +156,7 @@ async def _start(role: str, common: Shared, stack: AsyncExitStack) -> Running:
     if role == "ingest":
         worker = config.worker or f"{socket.gethostname()}-{os.getpid()}"
         services = Services(cluster, common.links, common.keyring, WallClock(), worker, config.public_url)
-        return ingest(services, common.follower)
+        return ingest(services, common.follower, common.budget)
     if role == "receive":
         fetch = await stack.enter_async_context(fetching(config))
         registry = Registry(cluster, common.follower, common.directory, common.keyring, common.links.kind)

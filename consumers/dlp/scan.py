@@ -21,6 +21,7 @@ from ingest.consuming import Incoming
 from ingest.directory import Directory
 from ingest.errors import Changed, Misconfigured, Missing, NotAllowed, Refused, Retry, Unscannable
 from ingest.log import redact
+from ingest.pace import lane
 from ingest.producing import Outgoing
 from ingest.reads import Ref
 from ingest.windows import now_ms
@@ -81,6 +82,8 @@ class ScanJob:
         Raises:
             Retry: The provider asks for patience.
         """
+        # Each file is a task of its own, so this holds for what it calls alone.
+        lane.set("sweep" if record.topic == "scan-backlog" else "live")
         request = ScanRequest.load(record.value or b"")
         before = self._scans.get(record.key)
         if before is not None and before.incarnation != request.incarnation:

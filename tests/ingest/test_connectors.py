@@ -103,3 +103,30 @@ async def test_an_inventory_follows_what_is_there(bench: Any, world: Any, read: 
 
 async def _true(value: bool) -> bool:
     return value
+
+
+async def test_who_takes_over_goes_on_at_once(bench: Any, world: Any, read: Any) -> None:
+    """A connector that ran is neither checked nor begun with its users again before its feeds read."""
+    now = int(time.time() * 1000)
+    world.log = [{"id": n, "time": now} for n in range(3)]
+    await bench.wish("again")
+
+    async def states() -> list[str]:
+        told = [orjson.loads(one.value())["message"] for one in await read("health")]
+        return [one.removeprefix("again: ") for one in told if one.startswith("again: ")]
+
+    async def running(times: int) -> bool:
+        return (await states()).count("running") >= times
+
+    async with bench.process():
+        await until(lambda: running(1))
+    world.log += [{"id": n, "time": now} for n in range(3, 5)]
+
+    async def all_read() -> bool:
+        return len(await read("activities")) >= 5
+
+    async with bench.process():
+        await until(lambda: running(2))
+        await until(all_read)
+
+    assert await states() == ["checking", "first users", "running", "running"]

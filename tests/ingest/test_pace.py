@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from toy.clock import TestClock
 
 from ingest.apis import Cost, Limit
+from ingest.cells import Share
 from ingest.errors import Misconfigured
 from ingest.pace import LANES, Lane, Pace, lane
 
@@ -243,9 +244,15 @@ async def test_shares_are_asked_each_time() -> None:
 
         now: float | None = None
 
-        def granted(self, api: str, bucket: str, key: str, limit: Limit, who: Lane) -> Limit | None:
+        def bind(self, pace: Pace | None) -> None:
+            """Need nobody."""
+
+        def granted(self, api: str, bucket: str, key: str, limit: Limit, who: Lane) -> Share | None:
             """Grant a part."""
-            return None if self.now is None else limit._replace(n=self.now)
+            return None if self.now is None else Share(self.now, self.now / limit.per)
+
+        def heard(self, place: tuple[str, str, str], seconds: float, left: float | None) -> None:
+            """Tell nobody."""
 
     clock, log, ledger = TestClock(), Log(), Ledger()
     pace, limits = Pace(ledger, clock), {"b": Limit(10, 10.0)}

@@ -9,7 +9,9 @@ import orjson
 import pytest
 from rig import Watch, ids, latest, limit, store, until
 
-from ingest.producing import FencedError, Outgoing, Transactions
+from ingest.producing import BrokenError, FencedError, Outgoing, Transactions
+from ingest.publish import StoppedError
+from ingest.tenure import _cause
 from schemas.control import Cursor, Status
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(60)]
@@ -293,14 +295,13 @@ async def test_an_empty_listing_after_a_lost_permission(bench: Any, world: Any, 
 
     async with bench.process():
         await until(_is(files, 150))
-        world.denied = True
-        await until(_is(alarms, 1), every=0.01)
-        world.denied = False
+        world.denied = 1
+        await until(_is(alarms, 1))
         held = await files()
         reads = world.reads
         await until(lambda: world.reads > reads + 2)
         kept = await files()
-        world.denied = True
+        world.denied = 2
         await until(_is(files, 0))
 
     assert (held, kept) == (150, 150)
@@ -446,3 +447,12 @@ async def test_one_writer_per_key(bench: Any, world: Any, read: Any) -> None:
     }
 
     assert places == {("zero", 0), ("one", 1)} | {pair for pair in places if pair[0] == "@inbox"}
+
+
+def test_the_cause_of_an_end_is_told_not_its_echo() -> None:
+    """A producer that was fenced stops its connectors with it: what is raised and counted is the fencing."""
+    stopped, broken, fence = StoppedError("stopped"), BrokenError("timed out"), FencedError("taken over")
+
+    assert _cause(ExceptionGroup("", [stopped, ExceptionGroup("", [broken, fence])])) is fence
+    assert _cause(ExceptionGroup("", [stopped, broken])) is broken
+    assert str(_cause(ExceptionGroup("", [stopped]))) == "handed over"
