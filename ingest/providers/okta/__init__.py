@@ -1,6 +1,6 @@
 """Okta: an org's users, groups and admin roles, its System Log, and what can be done about users."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -10,14 +10,11 @@ import orjson
 from ingest.handshakes import header_challenge
 from ingest.provider import (
     Api,
-    At,
     BadRecord,
     Delivery,
-    Grant,
     Hooked,
     Instance,
     NotAllowed,
-    Page,
     Provider,
     Pushed,
     Reply,
@@ -26,11 +23,10 @@ from ingest.provider import (
     feed,
     hook,
 )
-from ingest.providers.okta import inventory
+from ingest.providers.okta import inventory, reads
 from ingest.providers.okta.actions import ACTIONS
 from ingest.providers.okta.hooks import EventHooks
 from ingest.providers.okta.probe import read_grants
-from ingest.providers.okta.reads import read_groups, read_log, read_privileges, read_users
 from ingest.providers.okta.settings import Settings
 from ingest.signatures import Guard, SharedSecret
 
@@ -52,6 +48,7 @@ class Okta(Provider[Settings]):
     account_type = "Okta org"
     actions = ACTIONS
     subscriptions = (EventHooks(),)
+    probe = read_grants
 
     def apis(self) -> Mapping[str, Api]:
         """One address with six budgets."""
@@ -69,10 +66,6 @@ class Okta(Provider[Settings]):
             reply = await self.http.call("users", "GET", "/api/v1/users/me", ok=(403,))
             me, name = (reply.json["id"] if reply.status == 200 else ""), ""
         return Instance(str(org["id"]), name or self.settings.domain, frozenset(filter(None, [me])))
-
-    def probe(self) -> AsyncIterator[Grant]:
-        """Try each capability; a missing scope is named as Okta names it."""
-        return read_grants(self)
 
     def ruling(self, reply: Reply) -> Exception | None:
         """Translate Okta's error codes; a limit of 0 is the one on calls at once."""
@@ -96,32 +89,13 @@ class Okta(Provider[Settings]):
             return {}
         return {"calls": (min(left), _until_reset(reply))}
 
-    @feed("accounts", to=inventory.record, every=timedelta(hours=1))
-    async def users(self, at: At) -> AsyncIterator[Page]:
-        """Every user, deprovisioned ones included."""
-        async for page in read_users(self, at):
-            yield page
-
-    @feed(
+    users = feed("accounts", to=inventory.record, every=timedelta(hours=1))(reads.users)
+    log = feed(
         "logons", "user_activity", "admin_activity", to=inventory.record, every=timedelta(seconds=10),
         lookback=timedelta(days=60), repeats=timedelta(hours=24),
-    )  # fmt: skip
-    async def log(self, at: At) -> AsyncIterator[Page]:
-        """The System Log in the order it was stored: seconds late, kept 90 days."""
-        async for page in read_log(self, at):
-            yield page
-
-    @feed("groups", to=inventory.record, every=timedelta(hours=2))
-    async def groups(self, at: At) -> AsyncIterator[Page]:
-        """Every group and its members."""
-        async for page in read_groups(self, at):
-            yield page
-
-    @feed("privileges", to=inventory.record, every=timedelta(hours=2))
-    async def privileges(self, at: At) -> AsyncIterator[Page]:
-        """Who holds which admin role."""
-        async for page in read_privileges(self, at):
-            yield page
+    )(reads.log)  # fmt: skip
+    groups = feed("groups", to=inventory.record, every=timedelta(hours=2))(reads.groups)
+    privileges = feed("privileges", to=inventory.record, every=timedelta(hours=2))(reads.privileges)
 
     @hook(GUARD)
     def events(self, delivery: Delivery) -> Iterable[Hooked]:

@@ -4,36 +4,32 @@ Source: Okta Management API, Groups, Role Assignments, Application Users, User O
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import ClassVar
 
 from ingest.paging import linked
 from ingest.provider import Json, Missing, Ref, Refused, Step
-from ingest.providers.okta.target import OnUser, plain_id, roles_of, spare_the_last_admin, user_of
-
-if TYPE_CHECKING:
-    from ingest.providers.okta import Okta
-
-
-_PAGE: Final = {"limit": 200}
+from ingest.providers.okta.settings import Org
+from ingest.providers.okta.target import OnUser, plain_id, roles_of, spare_the_last_admin
 
 
 class RemoveFromGroup(OnUser):
     """Take a user out of a group (option `group`: its id); a rule's or a directory's members are theirs."""
 
-    name: ClassVar[str] = "remove-from-group"
+    name = "remove-from-group"
+    irreversible: ClassVar[bool] = False
+    calls: ClassVar = {
+        "remove": ("groups", "DELETE", "groups/{group}/users/{user}"),
+        "add": ("groups", "PUT", "groups/{group}/users/{user}"),
+    }
 
-    async def look(self, p: "Okta", target: Ref, options: Json) -> Json:
+    async def seen(self, p: Org, user: Json, options: Json) -> Json:
         """Read the group and whether the user is in it."""
         uid = plain_id(options.get("group"), "group (option group)")
-        user = await user_of(p, target)
         group = (await p.http.call("groups", "GET", f"/api/v1/groups/{uid}")).json
-        held = {
-            one["id"]
-            async for reply in linked(p.http, "users", f"/api/v1/users/{user['id']}/groups")
-            for one in reply.json
-        }
+        held = linked(p.http, "users", f"/api/v1/users/{user['id']}/groups")
+        member = uid in {one["id"] async for reply in held for one in reply.json}
         name = (group.get("profile") or {}).get("name")
-        return {"group": uid, "name": name, "type": group.get("type"), "member": uid in held}
+        return {"group": uid, "name": name, "type": group.get("type"), "member": member}
 
     def plan(self, state: Json, options: Json) -> list[Step]:
         """Remove a member.
@@ -47,12 +43,6 @@ class RemoveFromGroup(OnUser):
         if state["type"] != "OKTA_GROUP":
             raise Refused(f"the members of {state['name']} ({state['type']}) are not managed in Okta")
         return [Step("remove", f"remove the user from {state['name']}", {"group": state["group"]})]
-
-    async def do(self, p: "Okta", target: Ref, step: Step) -> Json:
-        """Remove or add; both may be repeated."""
-        method = "DELETE" if step.do == "remove" else "PUT"
-        ok = (404,) if step.do == "remove" else ()
-        await p.http.call("groups", method, f"/api/v1/groups/{step.data['group']}/users/{target.id}", ok=ok)
 
     def undo(self, before: Json, now: Json, done: Mapping[str, Json]) -> list[Step] | None:
         """Put the user back."""
@@ -68,13 +58,13 @@ class RemoveAdminRole(OnUser):
     Roles that were limited to groups or apps can't be given back: for a moment they would have no limit.
     """
 
-    name: ClassVar[str] = "remove-admin-role"
+    name = "remove-admin-role"
+    irreversible: ClassVar[bool] = False
+    calls: ClassVar = {"remove": ("users", "DELETE", "users/{user}/roles/{id}")}
 
-    async def look(self, p: "Okta", target: Ref, options: Json) -> Json:
+    async def seen(self, p: Org, user: Json, options: Json) -> Json:
         """Read the roles the user holds itself, and those held through groups."""
-        user = await user_of(p, target)
-        held = await roles_of(p, user["id"], expand="targets/groups")
-        wanted = options.get("role") if options else None
+        held, wanted = await roles_of(p, user["id"], expand="targets/groups"), options.get("role")
         mine = [one for one in held if wanted in {None, "", one["id"], one["type"]}]
         if any(one["type"] == "SUPER_ADMIN" for one in mine):
             await spare_the_last_admin(p, user["id"])
@@ -96,24 +86,19 @@ class RemoveAdminRole(OnUser):
             for one in state["roles"]
         ]
 
-    async def do(self, p: "Okta", target: Ref, step: Step) -> Json:
+    async def do(self, p: Org, target: Ref, step: Step) -> Json:
         """Take a role away, or give one back."""
-        path = f"/api/v1/users/{target.id}/roles"
         if step.do.startswith("remove:"):
-            await p.http.call("users", "DELETE", f"{path}/{step.data['id']}", ok=(404,))
-            return
-        held = {(one["type"], one.get("role")) for one in await roles_of(p, target.id)}
-        if (step.data["type"], step.data.get("role")) not in held:
-            await p.http.call("users", "POST", path, json=step.data)
+            return await super().do(p, target, step)
+        held = await roles_of(p, target.id)
+        if _what(step.data) not in map(_what, held):
+            await p.http.call("users", "POST", f"/api/v1/users/{target.id}/roles", json=step.data)
+        return None
 
     def undo(self, before: Json, now: Json, done: Mapping[str, Json]) -> list[Step] | None:
         """Give back what had no limits."""
-        held = {(one["type"], one["role"]) for one in now["roles"]}
-        gone = [
-            one
-            for one in before["roles"]
-            if f"remove:{one['id']}" in done and (one["type"], one["role"]) not in held
-        ]
+        taken = [one for one in before["roles"] if f"remove:{one['id']}" in done]
+        gone = [one for one in taken if _what(one) not in map(_what, now["roles"])]
         if any(one["limited"] for one in gone):
             return None
         return [
@@ -122,20 +107,28 @@ class RemoveAdminRole(OnUser):
         ]
 
 
+def _what(role: Json) -> tuple[str, str | None]:
+    return role["type"], role.get("role")
+
+
 def _again(role: Json) -> Json:
     custom = {"role": role["role"], "resource-set": role["set"]} if role["role"] else {}
     return {"type": role["type"], **custom}
 
 
-async def _kept(p: "Okta", uid: str, role: Json) -> Json:
+async def _kept(p: Org, uid: str, role: Json) -> Json:
     limited = bool(((role.get("_embedded") or {}).get("targets") or {}).get("groups"))
     if role["type"] == "APP_ADMIN":
         path = f"/api/v1/users/{uid}/roles/{role['id']}/targets/catalog/apps"
         limited = limited or bool((await p.http.call("users", "GET", path)).json)
+    kind, custom = _what(role)
     return {
-        "id": role["id"], "type": role["type"], "role": role.get("role"), "set": role.get("resource-set"),
+        "id": role["id"],
+        "type": kind,
+        "role": custom,
+        "set": role.get("resource-set"),
         "limited": limited,
-    }  # fmt: skip
+    }
 
 
 class RevokeGrants(OnUser):
@@ -144,47 +137,39 @@ class RevokeGrants(OnUser):
     Access tokens that were issued without a refresh token live until they end, an hour as a rule.
     """
 
-    name: ClassVar[str] = "revoke-grants"
-    irreversible: ClassVar[bool] = True
+    name = "revoke-grants"
+    calls: ClassVar = {
+        "grant": ("users", "DELETE", "users/{user}/grants/{grant}"),
+        "tokens": ("users", "DELETE", "users/{user}/clients/{client}/tokens"),
+    }
 
-    async def look(self, p: "Okta", target: Ref, options: Json) -> Json:
+    async def seen(self, p: Org, user: Json, options: Json) -> Json:
         """List the grants, and the clients with tokens."""
-        only = options.get("client") if options else None
-        user = (await user_of(p, target))["id"]
-        grants = await _all(p, f"/api/v1/users/{user}/grants")
-        clients = [one["client_id"] for one in await _all(p, f"/api/v1/users/{user}/clients", {})]
-        kept = [one for one in clients if only in {None, "", one}]
-        tokens = [one for one in kept if await _all(p, f"/api/v1/users/{user}/clients/{one}/tokens")]
-        mine = [one for one in grants if only in {None, "", one.get("clientId")}]
+        only, path = {options.get("client")} - {None, ""}, f"/api/v1/users/{user['id']}"
         found = {
             one["id"]: f"{one.get('scopeId')} for {one.get('clientId')}"
-            for one in mine
-            if one.get("status") != "REVOKED"
+            for one in await _all(p, f"{path}/grants", limit=200)
+            if one.get("status") != "REVOKED" and (not only or one.get("clientId") in only)
         }
+        clients = [one["client_id"] for one in await _all(p, f"{path}/clients")]
+        kept = [one for one in clients if not only or one in only]
+        tokens = [one for one in kept if await _all(p, f"{path}/clients/{one}/tokens", limit=200)]
         return {"grants": found, "clients": sorted(tokens)}
 
     def plan(self, state: Json, options: Json) -> list[Step]:
         """Revoke grants first, so that no new token comes of them."""
         del options
-        grants = [
-            Step(f"grant:{uid}", f"revoke {say}", {"grant": uid})
-            for uid, say in sorted(state["grants"].items())
+        grants = sorted(state["grants"].items())
+        return [
+            *(Step(f"grant:{uid}", f"revoke {say}", {"grant": uid}) for uid, say in grants),
+            *(
+                Step(f"tokens:{one}", f"revoke the tokens of {one}", {"client": one})
+                for one in state["clients"]
+            ),
         ]
-        return grants + [
-            Step(f"tokens:{one}", f"revoke the tokens of {one}", {"client": one}) for one in state["clients"]
-        ]
-
-    async def do(self, p: "Okta", target: Ref, step: Step) -> Json:
-        """Revoke one; what is gone already is fine."""
-        path = (
-            f"grants/{step.data['grant']}"
-            if "grant" in step.data
-            else f"clients/{step.data['client']}/tokens"
-        )
-        await p.http.call("users", "DELETE", f"/api/v1/users/{target.id}/{path}", ok=(404,))
 
 
-async def _all(p: "Okta", path: str, params: Mapping[str, Json] = _PAGE) -> list[Json]:
+async def _all(p: Org, path: str, **params: int) -> list[Json]:
     try:
         return [one async for reply in linked(p.http, "users", path, params=params) for one in reply.json]
     except Missing:
@@ -194,13 +179,12 @@ async def _all(p: "Okta", path: str, params: Mapping[str, Json] = _PAGE) -> list
 class UnassignApp(OnUser):
     """Take an app from a user (option `app`: its id); its profile in the app is lost."""
 
-    name: ClassVar[str] = "unassign-app"
-    irreversible: ClassVar[bool] = True
+    name = "unassign-app"
+    calls: ClassVar = {"unassign": ("okta", "DELETE", "apps/{app}/users/{user}")}
 
-    async def look(self, p: "Okta", target: Ref, options: Json) -> Json:
+    async def seen(self, p: Org, user: Json, options: Json) -> Json:
         """Read the assignment."""
         uid = plain_id(options.get("app"), "app (option app)")
-        user = await user_of(p, target)
         reply = await p.http.call("okta", "GET", f"/api/v1/apps/{uid}/users/{user['id']}", ok=(404,))
         return {"app": uid, "scope": reply.json.get("scope", "USER") if reply.status == 200 else None}
 
@@ -213,12 +197,5 @@ class UnassignApp(OnUser):
         del options
         if state["scope"] == "GROUP":
             raise Refused("the app comes through a group: remove the user from it")
-        return (
-            [Step("unassign", f"take the app {state['app']} away", {"app": state["app"]})]
-            if state["scope"]
-            else []
-        )
-
-    async def do(self, p: "Okta", target: Ref, step: Step) -> Json:
-        """Unassign it."""
-        await p.http.call("okta", "DELETE", f"/api/v1/apps/{step.data['app']}/users/{target.id}", ok=(404,))
+        data = {"app": state["app"]}
+        return [Step("unassign", f"take the app {state['app']} away", data)] if state["scope"] else []

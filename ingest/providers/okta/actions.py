@@ -4,18 +4,9 @@ from typing import Any, Final
 
 from ingest.provider import Action
 from ingest.providers.okta.access_actions import RemoveAdminRole, RemoveFromGroup, RevokeGrants, UnassignApp
-from ingest.providers.okta.lifecycle_actions import (
-    ClearSessions,
-    DeactivateUser,
-    ExpirePassword,
-    ResetFactors,
-    ResetPassword,
-    SuspendUser,
-    UnlockUser,
-    UnsuspendUser,
-)
+from ingest.providers.okta.lifecycle_actions import LIFECYCLE, ClearSessions, ResetFactors
 
 ACTIONS: Final[tuple[Action[Any], ...]] = (
-    SuspendUser(), UnsuspendUser(), ClearSessions(), ExpirePassword(), ResetPassword(), ResetFactors(),
-    UnlockUser(), DeactivateUser(), RemoveFromGroup(), RemoveAdminRole(), RevokeGrants(), UnassignApp(),
+    *LIFECYCLE, ClearSessions(), ResetFactors(), RemoveFromGroup(), RemoveAdminRole(), RevokeGrants(),
+    UnassignApp(),
 )  # fmt: skip

@@ -11,15 +11,17 @@ from functools import lru_cache
 from typing import Final
 
 from ingest.provider import BadRecord, Event, Instance, Json
-from ingest.providers.okta.rules import rule
+from ingest.providers.okta.rules import TABLES, rule
 from ingest.providers.okta.subjects import (
-    accounts_of,
+    account_of,
     actor_of,
     entity_of,
     group_of,
+    resource,
     resources_of,
     scopes_of,
     subject_of,
+    targets,
 )
 from schemas.events import email, endpoint, event, millis, present
 
@@ -27,33 +29,15 @@ LOG: Final = "system-log"
 """Both the poll and the hooks, so that one occurrence has one id whichever way it comes."""
 MASKED: Final = "***"
 
-_OUTCOMES: Final[Mapping[str, int]] = {"SUCCESS": 1, "ALLOW": 1, "FAILURE": 2, "DENY": 2}
-_SEVERITIES: Final[Mapping[str, int]] = {"DEBUG": 1, "INFO": 1, "WARN": 3, "ERROR": 4}
-_MAPPED: Final = frozenset(
-    {
-        "uuid",
-        "published",
-        "eventType",
-        "displayMessage",
-        "severity",
-        "outcome",
-        "insertionTimestamp",
-        "request",
-    }
-)
+_MAPPED: Final = {
+    "uuid", "published", "eventType", "displayMessage", "severity", "outcome", "insertionTimestamp",
+    "request",
+}  # fmt: skip
 _SECRETS: Final = ("password", "secret", "privatekey", "passphrase", "token", "cookie")
 _NESTED: Final = (dict, list)
 _EMPTY: Final[tuple[Json, ...]] = (None, {}, [])
-_HARMLESS: Final[set[str]] = set()
-"""Names of fields that were looked at and hold no secret."""
-_MOST_NAMES: Final = 8192
 _LINK: Final = re.compile(r"(?i)(/(?:reset-password|activate|unlock|welcome|verify)/)[\w-]{16,}")
 _TAME: Final = ("type", "changed", "policy", "expiry", "id", "hash", "lifetime", "name", "endpoint")
-_PROTOCOLS: Final[Mapping[str, tuple[int, str]]] = {
-    "SAML_2_0": (5, ""), "SAML_1_1": (5, ""), "OPENID_CONNECT": (4, ""),
-    "WS_FEDERATION": (99, "WS-Federation"),
-}  # fmt: skip
-_FACTORS: Final[Mapping[str, int]] = {"SMS": 1, "OTP": 7, "EMAIL": 8, "PASSWORD": 11}
 _STAY: Final = re.compile(r"(?:[\w.-]+\\)?[\w.-]+@[\w.-]+\.\w+|[\w-]+\\[\w.-]+")
 """A typed name that is an account: an address, or DOMAIN\\name; anything else may be a password."""
 
@@ -69,9 +53,8 @@ def log_event(record: Json, instance: Instance) -> Iterable[Event]:
         source_id, when, name = str(record["uuid"]), str(record["published"]), str(record["eventType"])
         time = millis(when)
     except (KeyError, TypeError, ValueError) as error:
-        raise BadRecord(
-            f"no System Log event: uuid, published or eventType ({type(error).__name__})"
-        ) from None
+        why = type(error).__name__
+        raise BadRecord(f"no System Log event: uuid, published or eventType ({why})") from None
     if (typed := _typed(record)) is not None:
         record = _masked(record, typed)
     found = rule(name)
@@ -79,10 +62,10 @@ def log_event(record: Json, instance: Instance) -> Iterable[Event]:
     activity = found.activity_id if class_uid == found.class_uid else 99
     outcome = record.get("outcome") or {}
     result = str(outcome.get("result") or "")
-    status = _OUTCOMES.get(result, 99) if result else None
+    status = TABLES.status.get(result, 99) if result else None
     yield event(
         class_uid, activity, time, log_name=LOG, source_id=source_id, original_time=when, event_code=name,
-        log_provider="Okta System Log", severity_id=_SEVERITIES.get(record.get("severity") or "", 1),
+        log_provider="Okta System Log", severity_id=TABLES.severity.get(record.get("severity") or "", 1),
         correlation_uid=str((record.get("transaction") or {}).get("id") or ""),
         activity_name=name.rpartition(".")[2] if activity == 99 else None,
         message=record.get("displayMessage"),
@@ -106,36 +89,29 @@ def _about(record: Json, name: str, class_uid: int, activity: int) -> tuple[int,
 
 
 def _authentication(record: Json, name: str, _activity: int) -> Json:
-    user = subject_of(record)
-    app = entity_of(record, "AppInstance", only=True)
-    context = record.get("authenticationContext") or {}
-    detail = (app.get("data") or {}) if app else {}
-    protocol, word = _PROTOCOLS.get(
-        str(detail.get("signOnModeType") or detail.get("sign_on_mode_type")), (None, "")
-    )
-    factor = _FACTORS.get(context.get("credentialType") or "")
+    context: Json = record.get("authenticationContext") or {}
+    app: Json = next(targets(record, "AppInstance"), {})
+    detail, service = app.get("detailEntry") or {}, resource(app) or {}
+    mode = str(detail.get("signOnModeType") or detail.get("sign_on_mode_type"))
+    factor = TABLES.factor.get(context.get("credentialType") or "")
     return present(
-        user=user,
-        service=present(name=app.get("name") or "Okta", uid=app.get("uid")) if app else {"name": "Okta"},
+        user=subject_of(record),
+        service=present(name=service.get("name") or "Okta", uid=service.get("uid")),
         session=_session(context),
         # Identity Engine writes this type for passwords too.
         is_mfa=True if name == "user.authentication.auth_via_mfa" and factor != 11 else None,
-        auth_protocol_id=protocol, auth_protocol=word,
         auth_factors=[{"factor_type_id": factor}] if factor else None,
-    )  # fmt: skip
+        **TABLES.protocol.get(mode, {}),
+    )
 
 
 def _account(record: Json, _name: str, _activity: int) -> Json:
-    user = accounts_of(record)
-    return {"user": user} if user else None
+    return present(user=account_of(record)) or None
 
 
 def _grant(record: Json, name: str, _activity: int) -> Json:
-    return present(
-        user=subject_of(record, grantee=True),
-        privileges=scopes_of(record, name),
-        resources=resources_of(record),
-    )
+    user, privileges = subject_of(record, grantee=True), scopes_of(record, name)
+    return present(user=user, privileges=privileges, resources=resources_of(record))
 
 
 def _authorized(record: Json, name: str, _activity: int) -> Json:
@@ -144,16 +120,14 @@ def _authorized(record: Json, name: str, _activity: int) -> Json:
 
 
 def _membership(record: Json, name: str, activity: int) -> Json:
-    group = group_of(record)
-    if group is None:
+    if (group := group_of(record)) is None:
         return None
     privileges = scopes_of(record, name) if activity in {1, 2} else None
-    return present(group=group, user=accounts_of(record), privileges=privileges)
+    return present(group=group, user=account_of(record), privileges=privileges)
 
 
 def _managed(record: Json, name: str, _activity: int) -> Json:
-    found = entity_of(record, name)
-    return {"entity": found} if found else None
+    return present(entity=entity_of(record, name)) or None
 
 
 _MAKERS: Final[Mapping[int, Callable[[Json, str, int], Json]]] = {
@@ -172,15 +146,10 @@ def _source(record: Json) -> Json:
     if not address:
         actor = record.get("actor") or {}
         return {"svc_name": "Okta"} if actor.get("type") == "SystemPrincipal" else {"name": "unknown"}
-    made: Json = dict(endpoint(str(address)))
+    made = endpoint(str(address))
     place = client.get("geographicalContext") or {}
-    if where := present(
-        city=place.get("city"), region=place.get("state"), postal_code=place.get("postalCode")
-    ):
-        made["location"] = where
-    if isp := security.get("isp"):
-        made["isp"] = isp
-    return made
+    where = present(city=place.get("city"), region=place.get("state"), postal_code=place.get("postalCode"))
+    return present(**made, location=where, isp=security.get("isp"))
 
 
 def _request(record: Json) -> Json:
@@ -246,7 +215,7 @@ def _kept(value: Json) -> Json:
         return [inner for inner in kept if inner not in _EMPTY]
     made = {}
     for name, inner in value.items():
-        if inner is None or (name not in _HARMLESS and _secret(name)):
+        if inner is None or _secret(name):
             continue
         if inner.__class__ in _NESTED:
             if kept := _kept(inner):
@@ -256,14 +225,10 @@ def _kept(value: Json) -> Json:
     return made
 
 
+@lru_cache(maxsize=8192)
 def _secret(name: str) -> bool:
     low = name.lower().replace("_", "")
-    if any(word in low for word in _SECRETS) and not low.endswith(_TAME):
-        return True
-    if len(_HARMLESS) >= _MOST_NAMES:
-        _HARMLESS.clear()
-    _HARMLESS.add(name)
-    return False
+    return any(word in low for word in _SECRETS) and not low.endswith(_TAME)
 
 
 def _typed(record: Json) -> str | None:

@@ -5,31 +5,16 @@ and stops at 400,000 events a day. Sources: Okta docs, "Event hooks"; Okta Manag
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from ingest.paging import linked
 from ingest.provider import Axis, Event, Json, Refused, Registered, Subscription, Wanted
-from ingest.providers.okta.eligible import ELIGIBLE
-
-if TYPE_CHECKING:
-    from ingest.providers.okta import Okta
+from ingest.providers.okta.rules import TABLES
+from ingest.providers.okta.settings import Org
 
 MOST_TYPES: Final = 300
-ALWAYS: Final = frozenset(
-    """
-    user.session.start user.session.end user.session.clear user.authentication.auth_via_mfa
-    user.authentication.sso user.mfa.factor.activate user.mfa.factor.reset_all
-    user.account.update_password user.account.reset_password user.account.lock
-    user.account.privilege.grant user.account.privilege.revoke user.account.update_profile
-    user.lifecycle.create user.lifecycle.activate user.lifecycle.deactivate user.lifecycle.suspend
-    user.lifecycle.unsuspend user.lifecycle.delete.initiated group.user_membership.add
-    group.user_membership.remove group.lifecycle.create group.lifecycle.delete group.privilege.grant
-    group.privilege.revoke application.user_membership.add application.user_membership.remove
-    application.lifecycle.create application.lifecycle.update policy.rule.update policy.lifecycle.update
-    system.api_token.create system.api_token.revoke iam.role.create app.oauth2.as.consent.grant
-    """.split()  # noqa: SIM905 a list of words reads better
-)
-"""Types that every org knows: a hook without one of them is broken, and a poll that finds one recovers it."""
+ELIGIBLE: Final = tuple(TABLES.hooks["eligible"])
+ALWAYS: Final = frozenset(TABLES.hooks["always"])
 _ROUNDS: Final = 4
 _NAME: Final = "Sluice "
 _PATH: Final = "/api/v1/eventHooks"
@@ -45,14 +30,14 @@ def chunks(types: Sequence[str]) -> dict[str, Sequence[str]]:
 CHUNKS: Final[Mapping[str, Sequence[str]]] = chunks(ELIGIBLE)
 
 
-async def hook_axes(p: "Okta") -> AsyncIterator[Axis]:
+async def hook_axes(p: Org) -> AsyncIterator[Axis]:
     """List the hooks that are needed."""
     del p
     for key in CHUNKS:
         yield Axis(key)
 
 
-class EventHooks(Subscription["Okta"]):
+class EventHooks(Subscription[Org]):
     """The org's event hooks of ours, known by the registration's id in their names."""
 
     brings = "events"
@@ -63,7 +48,7 @@ class EventHooks(Subscription["Okta"]):
         """Tell whether a hook should have brought it, whatever else the org let it have."""
         return event["metadata"].get("event_code") in ALWAYS
 
-    async def create(self, p: "Okta", w: Wanted) -> Registered:
+    async def create(self, p: Org, w: Wanted) -> Registered:
         """Register or repair the hook of this id, then let Okta look whether the address is ours.
 
         Raises:
@@ -80,16 +65,16 @@ class EventHooks(Subscription["Okta"]):
             ) from error
         return Registered(w.id, data={"hook": hook["id"]})
 
-    async def remove(self, p: "Okta", it: Registered) -> None:
+    async def remove(self, p: Org, it: Registered) -> None:
         """Switch the hook off, which deleting it demands, and delete it."""
-        uid = (it.data or {}).get("hook") or ((await _find(p, it.id)) or {}).get("id")
+        uid = (it.data or {}).get("hook") or (await _find(p, it.id) or {}).get("id")
         if not uid:
             return
         off = await p.http.call("okta", "POST", f"{_PATH}/{uid}/lifecycle/deactivate", ok=(404,))
         if off.status != 404:
             await p.http.call("okta", "DELETE", f"{_PATH}/{uid}", ok=(404,))
 
-    async def listed(self, p: "Okta") -> AsyncIterator[Registered]:
+    async def listed(self, p: Org) -> AsyncIterator[Registered]:
         """List our hooks; one that is off, unverified or lost its types is not healthy."""
         async for one in _ours(p):
             items = set((one.get("events") or {}).get("items") or ())
@@ -100,7 +85,7 @@ class EventHooks(Subscription["Okta"]):
             yield Registered(one["name"].removeprefix(_NAME), healthy=bool(well), data=data)
 
 
-async def _written(p: "Okta", hook: Json, w: Wanted) -> Json:
+async def _written(p: Org, hook: Json, w: Wanted) -> Json:
     """Make the hook or change it, with all the types that this org knows.
 
     An org refuses types of features that it lacks, and names them or not: what it names is left out, and if
@@ -114,9 +99,8 @@ async def _written(p: "Okta", hook: Json, w: Wanted) -> Json:
             return reply.json
         told = " ".join(str(one.get("errorSummary")) for one in reply.json.get("errorCauses") or ())
         unknown = {one for one in types if f"'{one}'" in told or f" {one}" in f" {told} "}
-        types = (
-            [one for one in types if one not in unknown] if left > 1 else sorted(ALWAYS.intersection(types))
-        )
+        known = [one for one in types if one not in unknown]
+        types = known if left > 1 else sorted(ALWAYS.intersection(types))
         if not unknown or not types:
             break
     raise Refused(f"Okta refuses the event hook: {reply.json.get('errorSummary')} {told}"[:300])
@@ -126,21 +110,17 @@ def _body(w: Wanted, types: Sequence[str]) -> Json:
     guard = {"type": "HEADER", "key": "Authorization", "value": w.secret}
     config = {"uri": w.address, "method": "POST", "headers": [], "authScheme": guard}
     return {
-        "name": _NAME + w.id,
-        "events": {"type": "EVENT_TYPE", "items": list(types)},
+        "name": _NAME + w.id, "events": {"type": "EVENT_TYPE", "items": list(types)},
         "channel": {"type": "HTTP", "version": "1.0.0", "config": config},
-    }
+    }  # fmt: skip
 
 
-async def _ours(p: "Okta") -> AsyncIterator[Json]:
+async def _ours(p: Org) -> AsyncIterator[Json]:
     async for reply in linked(p.http, "okta", _PATH):
         for one in reply.json:
             if str(one.get("name") or "").startswith(_NAME):
                 yield one
 
 
-async def _find(p: "Okta", uid: str) -> Json:
-    async for one in _ours(p):
-        if one["name"] == _NAME + uid:
-            return one
-    return None
+async def _find(p: Org, uid: str) -> Json:
+    return next(iter([one async for one in _ours(p) if one["name"] == _NAME + uid]), None)

@@ -33,11 +33,11 @@ def record(one: Json, instance: Instance) -> Iterable[Event]:
     if "uuid" in one:
         return log_event(one, instance)
     if "principal" in one:
-        return privilege(one, instance)
+        return privilege(one["principal"], one["roles"])
     if "profile" in one and "status" in one:
-        return account(one, instance)
+        return account(one)
     if "group" in one or one.get("objectClass"):
-        return group(one if "group" in one else {"group": one, "members": None}, instance)
+        return group(one.get("group", one), one.get("members"))
     if isinstance(one.get("data"), dict):
         return (made for each in pushed(one) for made in log_event(each, instance))
     raise BadRecord("neither an event of the log, nor an event hook's body, nor a user, group or role")
@@ -56,18 +56,16 @@ def pushed(body: Json) -> list[Json]:
     return found
 
 
-def account(user: Json, instance: Instance) -> Iterator[Event]:
+def account(user: Json) -> Iterator[Event]:
     """Map a user of any status, deprovisioned included."""
-    del instance
     profile, uid, status = user.get("profile") or {}, str(user["id"]), str(user.get("status") or "")
-    login = profile.get("login")
-    factors = user.get("factors")
+    login, factors = profile.get("login"), user.get("factors")
+    full = " ".join(filter(None, map(profile.get, ("firstName", "lastName"))))
     yield event(
-        5003, 2, _when(user.get("lastUpdated") or user.get("created")) or _BEGAN, log_name="accounts",
-        source_id=uid,
+        5003, 2, _changed(user), log_name="accounts", source_id=uid,
         user=present(
             uid=uid, name=login, email_addr=email(profile.get("email")) or email(login), type_id=1,
-            display_name=profile.get("displayName") or _full(profile) or None,
+            display_name=profile.get("displayName") or full,
             account=present(
                 uid=uid, type_id=99, type="Okta user", labels=[status.lower()] if status else [],
                 is_disabled=status in _OFF, is_locked=status == "LOCKED_OUT",
@@ -89,14 +87,8 @@ def account(user: Json, instance: Instance) -> Iterator[Event]:
     )  # fmt: skip
 
 
-def _full(profile: Json) -> str:
-    return " ".join(part for part in (profile.get("firstName"), profile.get("lastName")) if part)
-
-
-def group(record: Json, instance: Instance) -> Iterator[Event]:
+def group(found: Json, members: Json) -> Iterator[Event]:
     """Map a group with its members: ids and logins, as many as fit."""
-    del instance
-    found, members = record["group"], record.get("members")
     profile, uid, kind = found.get("profile") or {}, str(found["id"]), str(found.get("type") or "")
     name = profile.get("name")
     everyone = kind == "BUILT_IN" and name == "Everyone"
@@ -111,20 +103,17 @@ def group(record: Json, instance: Instance) -> Iterator[Event]:
             lastMembershipUpdated=found.get("lastMembershipUpdated"),
         ),
     )  # fmt: skip
-    when = _when(found.get("lastUpdated") or found.get("created")) or _BEGAN
-    yield event(5023, 2, when, log_name="groups", source_id=uid, resources=[resource])
+    yield event(5023, 2, _changed(found), log_name="groups", source_id=uid, resources=[resource])
 
 
-def privilege(record: Json, instance: Instance) -> Iterator[Event]:
+def privilege(principal: Json, roles: Json) -> Iterator[Event]:
     """Map the admin roles of a user, a group or a service app, each with what it is limited to."""
-    del instance
-    principal, roles = record["principal"], record["roles"]
-    uid, kind = str(principal["id"]), principal.get("type")
-    type_id = {"User": 1, "Client": 4}.get(kind, 99)
+    uid, type_id = str(principal["id"]), {"User": 1, "Client": 4}.get(principal.get("type"), 99)
     held = [
         present(
             uid=one.get("id"), name=one.get("label") or one.get("type"), type="role",
-            privileges=[str(one.get("type") or "CUSTOM")], desc=_how(one),
+            privileges=[str(one.get("type") or "CUSTOM")],
+            desc="through a group" if one.get("assignmentType") == "GROUP" else None,
         )
         for one in roles
     ]  # fmt: skip
@@ -133,9 +122,7 @@ def privilege(record: Json, instance: Instance) -> Iterator[Event]:
         for one in roles
         if (groups := _limits(one))
     }
-    when = max(
-        (_when(one.get("lastUpdated") or one.get("created")) or _BEGAN for one in roles), default=_BEGAN
-    )
+    when = max(map(_changed, roles), default=_BEGAN)
     sets = {str(one.get("id")): one["resource-set"] for one in roles if one.get("resource-set")}
     yield event(
         5003, 2, when, log_name="privileges", source_id=uid,
@@ -147,10 +134,6 @@ def privilege(record: Json, instance: Instance) -> Iterator[Event]:
     )  # fmt: skip
 
 
-def _how(role: Json) -> str | None:
-    return "through a group" if role.get("assignmentType") == "GROUP" else None
-
-
 def _limits(role: Json) -> list[Json]:
     found = ((role.get("_embedded") or {}).get("targets") or {}).get("groups")
     return found if isinstance(found, list) else []
@@ -158,3 +141,7 @@ def _limits(role: Json) -> list[Json]:
 
 def _when(text: Json) -> int | None:
     return millis(text) if isinstance(text, str) and text else None
+
+
+def _changed(one: Json) -> int:
+    return _when(one.get("lastUpdated") or one.get("created")) or _BEGAN

@@ -2,12 +2,11 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ingest.provider import Capability, Grant, Json, NotAllowed
-
-if TYPE_CHECKING:
-    from ingest.providers.okta import Okta
+from ingest.providers.okta.reads import stamp
+from ingest.providers.okta.settings import Org
 
 _Call = tuple[str, str, dict[str, Json], str]
 
@@ -20,7 +19,7 @@ _ROLE: Final = "scopes say what, an admin role on whom: the app needs both"
 _MANAGE: Final = ("okta.users.manage", "okta.groups.manage", "okta.roles.manage", "okta.apps.manage")
 
 
-async def read_grants(p: "Okta") -> AsyncIterator[Grant]:
+async def read_grants(p: Org) -> AsyncIterator[Grant]:
     """Say of each capability what is missing; a call that several need is made once."""
     tried: dict[str, str] = {}
 
@@ -34,9 +33,7 @@ async def read_grants(p: "Okta") -> AsyncIterator[Grant]:
                 tried[scope] = scope
         return tried[scope]
 
-    since = (
-        (datetime.now(UTC) - timedelta(minutes=5)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    since = stamp(datetime.now(UTC) - timedelta(minutes=5))
     log: _Call = ("logs", "/api/v1/logs", {"limit": 1, "since": since}, "okta.logs.read")
     pushed = "" if not await lack(_HOOKS) else "without okta.eventHooks.manage the log is polled only"
     app = bool(p.settings.client_id)

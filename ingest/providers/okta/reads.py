@@ -4,16 +4,14 @@ Sources: Okta Management API, System Log, Users, Groups, Role Assignments; "Syst
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ingest.paging import link_to, linked
 from ingest.provider import At, CursorLost, Json, Missing, Page, Refused, Reply, Retry
-
-if TYPE_CHECKING:
-    from ingest.providers.okta import Okta
+from ingest.providers.okta.settings import Org
 
 LOG_PAGE: Final = 1000
 KEPT: Final = timedelta(days=90)
@@ -23,6 +21,11 @@ MOST_MEMBERS: Final = 5000
 """Members listed in a group's event, which must fit a Kafka record."""
 EVERYBODY: Final = 'created gt "2000-01-01T00:00:00.000Z"'
 """A search, unlike a plain list, has deprovisioned users too."""
+_HOLDERS: Final = {
+    "User": ("user", "/api/v1/users"),
+    "Group": ("group", "/api/v1/groups"),
+    "Client": ("okta", "/oauth2/v1/clients"),
+}
 LIGHT: Final = {"Content-Type": "application/json; okta-response=omitCredentials,omitCredentialsLinks"}
 
 
@@ -38,24 +41,21 @@ def place(reply: Reply) -> str:
     return f"{parts.path}?{parts.query}" if parts.path else ""
 
 
-async def read_log(p: "Okta", at: At) -> AsyncIterator[Page]:
+async def log(p: Org, at: At) -> AsyncIterator[Page]:
     """Read the log in the order Okta stored it, late events included; the next address never ends.
 
     Raises:
         CursorLost: Okta does not know the stored address any more.
     """
     cursor = at.cursor or {}
-    onward, last = cursor.get("next", ""), cursor.get("last", "")
-    since = cursor.get("since") or _stamp(at.until - timedelta(days=p.settings.days))
+    last = cursor.get("last", "")
+    since = cursor.get("since") or stamp(at.until - timedelta(days=p.settings.days))
     first = {"since": since, "limit": LOG_PAGE, "sortOrder": "ASCENDING"}
-    while True:
-        try:
-            reply = await p.http.call("logs", "GET", onward or "/api/v1/logs", params={} if onward else first)
-        except (CursorLost, Missing, Refused) as error:
-            if not onward:
-                raise
-            raise _lost(error, last, at.until) from error
-        records, onward = _listed(reply), place(reply)
+
+    def lost(error: Exception) -> CursorLost:
+        return _lost(error, last, at.until)
+
+    async for records, onward in _pages(p, "logs", "/api/v1/logs", first, cursor.get("next"), lost=lost):
         if not onward:
             raise Retry("the System Log gave no address to go on from")
         last = max([last, *(str(one.get("published") or "") for one in records if isinstance(one, dict))])
@@ -71,63 +71,51 @@ def _lost(error: Exception, last: str, now: datetime) -> CursorLost:
         since = datetime.fromisoformat(last) - OVERLAP
     except ValueError:
         since = oldest
-    return CursorLost(
-        f"the log's next page is not known any more: {error}",
-        cursor={"since": _stamp(max(since, oldest)), "last": last},
-        gap=since <= oldest,
-    )
+    why = f"the log's next page is not known any more: {error}"
+    return CursorLost(why, cursor={"since": stamp(max(since, oldest)), "last": last}, gap=since <= oldest)
 
 
-def _stamp(moment: datetime) -> str:
+def stamp(moment: datetime) -> str:
+    """Write a time as Okta's parameters take it."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-async def read_users(p: "Okta", at: At) -> AsyncIterator[Page]:
+async def users(p: Org, at: At) -> AsyncIterator[Page]:
     """List every user, deprovisioned ones too; the search index is some seconds behind."""
     first = {"search": EVERYBODY, "limit": 200}
-    async for users, onward in _pages(p, "users", "/api/v1/users", first, at.cursor, LIGHT):
-        records = await _with_factors(p, users) if p.settings.factors else users
+    async for found, onward in _pages(p, "users", "/api/v1/users", first, at.cursor, headers=LIGHT):
+        records = await _with_factors(p, found) if p.settings.factors else found
         yield Page(records, cursor=onward, complete=onward is None)
 
 
-async def _with_factors(p: "Okta", users: Sequence[Json]) -> list[Json]:
-    found = await asyncio.gather(*(_factors(p, one["id"]) for one in users))
-    return [{**one, "factors": each} for one, each in zip(users, found, strict=True)]
+async def _with_factors(p: Org, people: Sequence[Json]) -> list[Json]:
+    found = await asyncio.gather(*(_factors(p, one["id"]) for one in people))
+    return [{**one, "factors": each} for one, each in zip(people, found, strict=True)]
 
 
-async def _factors(p: "Okta", user: str) -> Json:
+async def _factors(p: Org, user: str) -> Json:
     reply = await p.http.call("user", "GET", f"/api/v1/users/{user}/factors", ok=(404,))
-    return (
-        [one.get("factorType") for one in reply.json if one.get("status") == "ACTIVE"]
-        if reply.status == 200
-        else []
-    )
+    found = reply.json if reply.status == 200 else []
+    return [one.get("factorType") for one in found if one.get("status") == "ACTIVE"]
 
 
-async def read_groups(p: "Okta", at: At) -> AsyncIterator[Page]:
+async def groups(p: Org, at: At) -> AsyncIterator[Page]:
     """List every group with its members, up to the number that fits an event."""
     async for found, onward in _pages(p, "groups", "/api/v1/groups", {"limit": 100}, at.cursor):
         members = await asyncio.gather(*(_members(p, one) for one in found))
-        records = [
-            {"group": one, "members": each}
-            for one, each in zip(found, members, strict=True)
-            if each is not None
-        ]
+        both = [{"group": one, "members": each} for one, each in zip(found, members, strict=True)]
+        records = [one for one in both if one["members"] is not None]
         yield Page(records, cursor=onward, complete=onward is None)
 
 
-async def _members(p: "Okta", group: Json) -> list[Json] | None:
+async def _members(p: Org, group: Json) -> list[Json] | None:
     """List a group's members; None: it is gone meanwhile. Of the group Everyone all accounts are members."""
     if group.get("type") == "BUILT_IN" and (group.get("profile") or {}).get("name") == "Everyone":
         return []
-    found: list[Json] = []
+    found, path = list[Json](), f"/api/v1/groups/{group['id']}/users"
     try:
-        async for reply in linked(
-            p.http, "group", f"/api/v1/groups/{group['id']}/users", params={"limit": 1000}, headers=LIGHT
-        ):
-            found += [
-                {"id": one["id"], "login": (one.get("profile") or {}).get("login")} for one in reply.json
-            ]
+        async for reply in linked(p.http, "group", path, params={"limit": 1000}, headers=LIGHT):
+            found += [{"id": one["id"], "login": _login(one)} for one in reply.json]
             if len(found) > MOST_MEMBERS:
                 break
     except Missing:
@@ -135,43 +123,29 @@ async def _members(p: "Okta", group: Json) -> list[Json] | None:
     return found
 
 
-async def read_privileges(p: "Okta", at: At) -> AsyncIterator[Page]:
+async def privileges(p: Org, at: At) -> AsyncIterator[Page]:
     """Read who holds admin roles: users, the groups they hold them through, then service apps.
 
     Okta lists users with roles, not groups: those that have them are found through their members.
     """
-    cursor = at.cursor or {"part": "users", "next": None, "groups": []}
-    groups = set(cursor["groups"])
-    if cursor["part"] == "users":
-        first = {"limit": 100}
-        async for users, onward in _pages(
-            p, "okta", "/api/v1/iam/assignees/users", first, cursor["next"], items="value"
-        ):
-            records = [
-                one
-                for user in users
-                if (one := await _held(p, "User", f"/api/v1/users/{user['id']}", user["id"]))
-            ]
+    cursor = at.cursor or {"part": "users"}
+    part, begin, through = cursor["part"], cursor.get("next"), set(cursor.get("groups") or ())
+    if part == "users":
+        path, first = "/api/v1/iam/assignees/users", {"limit": 100}
+        async for found, onward in _pages(p, "okta", path, first, begin, items="value"):
+            records = await _holders(p, "User", found)
             for one in records:
-                groups.update(await _through(p, one))
+                through |= await _through(p, one)
             part = "users" if onward else "groups"
-            yield Page(records, cursor={"part": part, "next": onward, "groups": sorted(groups)})
-        cursor = {"part": "groups"}
-    if cursor["part"] == "groups":
-        records = [
-            one
-            for group in sorted(groups)
-            if (one := await _held(p, "Group", f"/api/v1/groups/{group}", group))
-        ]
-        cursor = {"part": "apps", "next": None, "groups": []}
-        yield Page(records, cursor=cursor)
-    async for apps, onward in _pages(p, "okta", "/api/v1/apps", {"limit": 200}, cursor["next"]):
-        services = [one for one in apps if _is_service(one)]
-        found = [
-            await _held(p, "Client", f"/oauth2/v1/clients/{one['id']}", one["id"], one) for one in services
-        ]
+            yield Page(records, cursor={"part": part, "next": onward, "groups": sorted(through)})
+        begin = None
+    if part == "groups":
+        records = await _holders(p, "Group", [{"id": one} for one in sorted(through)])
+        yield Page(records, cursor={"part": "apps", "next": None, "groups": []})
+    async for apps, onward in _pages(p, "okta", "/api/v1/apps", {"limit": 200}, begin):
+        records = await _holders(p, "Client", filter(_is_service, apps))
         more = {"part": "apps", "next": onward, "groups": []} if onward else None
-        yield Page([one for one in found if one], cursor=more, complete=onward is None)
+        yield Page(records, cursor=more, complete=onward is None)
 
 
 def _is_service(app: Json) -> bool:
@@ -179,19 +153,19 @@ def _is_service(app: Json) -> bool:
     return client.get("application_type") == "service"
 
 
-async def _held(p: "Okta", kind: str, path: str, uid: str, principal: Json = None) -> Json:
-    """Read the roles of one principal with the groups they are limited to; None: it holds none."""
-    expand = {} if kind == "Client" else {"expand": "targets/groups"}
-    api = {"User": "user", "Group": "group", "Client": "okta"}[kind]
-    reply = await p.http.call(api, "GET", f"{path}/roles", params=expand, ok=(404,))
-    roles = reply.json if reply.status == 200 and isinstance(reply.json, list) else []
-    if not roles:
-        return None
-    name = (principal or {}).get("label") or ((principal or {}).get("profile") or {}).get("login")
-    return {"principal": {"id": uid, "type": kind, "name": name}, "roles": roles}
+async def _holders(p: Org, kind: str, principals: Iterable[Json]) -> list[Json]:
+    """Read the roles of principals, with the groups they are limited to, and leave out who holds none."""
+    api, path = _HOLDERS[kind]
+    params, found = {} if kind == "Client" else {"expand": "targets/groups"}, []
+    for one in principals:
+        reply = await p.http.call(api, "GET", f"{path}/{one['id']}/roles", params=params, ok=(404,))
+        if reply.status == 200 and isinstance(reply.json, list) and reply.json:
+            principal = {"id": one["id"], "type": kind, "name": one.get("label") or _login(one)}
+            found.append({"principal": principal, "roles": reply.json})
+    return found
 
 
-async def _through(p: "Okta", record: Json) -> set[str]:
+async def _through(p: Org, record: Json) -> set[str]:
     """Find the groups that a user's roles may come through: Okta names them, or they are among the user's."""
     roles = [one for one in record["roles"] if one.get("assignmentType") == "GROUP"]
     links = [str((((one.get("_links") or {}).get("assignee")) or {}).get("href") or "") for one in roles]
@@ -202,31 +176,37 @@ async def _through(p: "Okta", record: Json) -> set[str]:
     return found
 
 
+def _login(user: Json) -> str | None:
+    return (user.get("profile") or {}).get("login")
+
+
+def _lost_list(error: Exception) -> CursorLost:
+    return CursorLost(f"the list's next page is not known any more: {error}", gap=False)
+
+
 async def _pages(
-    p: "Okta", api: str, path: str, params: Json, cursor: Json, headers: Json = None, *, items: str = ""
-) -> AsyncIterator[tuple[Sequence[Json], str | None]]:
+    p: Org, api: str, path: str, params: Json, cursor: str | None, *,
+    items: str = "", lost: Callable[[Exception], CursorLost] = _lost_list, **more: Any,
+) -> AsyncIterator[tuple[list[Json], str | None]]:  # fmt: skip
     """Follow a list from a stored address; with each page the next one's, None at the end.
 
     Raises:
         CursorLost: Okta does not know the stored address any more: the list is read from the start.
     """
     onward: str | None = cursor
-    while True:
-        try:
-            reply = await p.http.call(
-                api, "GET", onward or path, params={} if onward else params, headers=headers or {}
-            )
-        except (CursorLost, Missing, Refused) as error:
-            if not onward:
-                raise
-            raise CursorLost(f"the list's next page is not known any more: {error}", gap=False) from error
-        onward = place(reply) or None
-        yield _listed(reply, items), onward
-        if onward is None:
-            return
+    try:
+        async for reply in linked(
+            p.http, api, cursor or path, then=place, params={} if cursor else params, **more
+        ):
+            onward = place(reply) or None
+            yield _listed(reply, items), onward
+    except (CursorLost, Missing, Refused) as error:
+        if not onward:
+            raise
+        raise lost(error) from error
 
 
-def _listed(reply: Reply, items: str = "") -> list[Json]:
+def _listed(reply: Reply, items: str) -> list[Json]:
     found = reply.json.get(items) if items and isinstance(reply.json, dict) else reply.json
     if not isinstance(found, list):
         raise Retry("Okta answered with something that is no list")

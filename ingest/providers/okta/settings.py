@@ -1,11 +1,11 @@
 """What a connection to an Okta org needs: its host, and one of two ways to sign in."""
 
 import re
-from typing import Final
+from typing import Final, TypeAlias
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from ingest.provider import Api, Auth, ClientCredentials, Limit, Static
+from ingest.provider import Api, Auth, ClientCredentials, Limit, Provider, Static
 from ingest.provider import Settings as Common
 
 SCOPES: Final = (
@@ -92,3 +92,5 @@ _LIMITS: Final = {
     "groups": Limit(250, 60.0, at_once=1),
     "group": Limit(500, 60.0, at_once=2),
 }
+Org: TypeAlias = Provider[Settings]
+"""A connection to an org."""

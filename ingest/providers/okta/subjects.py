@@ -4,41 +4,32 @@ An event lists targets in no fixed order: what is needed is looked for by type. 
 (00u…), as the inventories have them; `alternateId` is the login, an app user's is the name in that app.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from itertools import chain
 from typing import Final
 
 from ingest.provider import Json
+from ingest.providers.okta.rules import TABLES
 from schemas.events import email, present
 
 _PEOPLE: Final = ("User", "AppUser")
-_CLIENTS: Final = frozenset({"PublicClientApp", "AppInstance", "ServiceClient", "Client", "OAuthClient"})
-_ENTITIES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
-    ("policy.rule.", ("PolicyRule", "Rule")),
-    ("policy.", ("PolicyEntity", "Policy")),
-    ("device.", ("Device",)),
-    ("app", ("AppInstance", "PublicClientApp")),
-    ("group.", ("GroupRule", "Rule", "UserGroup")),
-    ("iam.role.", ("CUSTOM_ROLE", "ROLE")),
-    ("iam.", ("RESOURCE_SET",)),
-)
-_KINDS: Final[tuple[tuple[str, int], ...]] = (
-    ("Device", 1), ("AppUser", 2), ("User", 2), ("UserGroup", 3), ("Org", 4), ("Policy", 5),
-    ("Zone", 7), ("NetworkZone", 7),
+_CLIENTS: Final = ("AppInstance", "Client", "OAuthClient", "PublicClientApp", "ServiceClient")
+_SCOPES: Final = (
+    "privilegeGranted", "privilegeRevoked", "grantedScopes", "scopes", "scope", "requestedScopes",
 )  # fmt: skip
+_NOBODY: Final = {"name": "unknown", "type_id": 0}
 
 
 def actor_of(record: Json) -> Json:
     """Tell who acted, with the session and the identity provider that vouched."""
-    said = record.get("actor") or {}
-    context = record.get("authenticationContext") or {}
-    session, issuer = context.get("externalSessionId"), context.get("issuer") or {}
+    said, context = record.get("actor") or {}, record.get("authenticationContext") or {}
+    issuer, client = context.get("issuer") or {}, said if said.get("type") in _CLIENTS else {}
     return present(
-        user=person(said) or {"name": "unknown", "type_id": 0},
-        session=present(uid=session) if session != "unknown" else None,
+        user=person(said) or {**_NOBODY},
+        session=present(uid=_known(context.get("externalSessionId"))),
         idp=present(uid=issuer.get("id"), name=issuer.get("type")),
-        app_uid=said.get("id") if said.get("type") in _CLIENTS else None,
-        app_name=said.get("displayName") if said.get("type") in _CLIENTS else None,
-    )
+        app_uid=client.get("id"), app_name=client.get("displayName"),
+    )  # fmt: skip
 
 
 def person(one: Json) -> Json:
@@ -58,19 +49,19 @@ def _known(text: Json) -> str | None:
     return None if text in (None, "", "unknown") else str(text)
 
 
+def _listed(record: Json) -> list[Json]:
+    return [one for one in record.get("target") or [] if isinstance(one, dict)]
+
+
 def targets(record: Json, *kinds: str) -> Iterator[Json]:
     """List the targets of these types, in the order of the types."""
-    found = [one for one in record.get("target") or [] if isinstance(one, dict)]
-    for kind in kinds:
-        yield from (one for one in found if one.get("type") == kind)
+    found = _listed(record)
+    return (one for kind in kinds for one in found if one.get("type") == kind)
 
 
-def accounts_of(record: Json) -> Json:
-    """Find the account an event changes: the user among the targets, else the app user."""
-    for one in targets(record, *_PEOPLE):
-        if made := person(one):
-            return made
-    return None
+def account_of(record: Json, *others: str) -> Json:
+    """Find the account an event changes: the user among the targets, else the app user, else `others`."""
+    return next(filter(None, map(person, targets(record, *_PEOPLE, *others))), None)
 
 
 def subject_of(record: Json, *, grantee: bool = False) -> Json:
@@ -78,11 +69,8 @@ def subject_of(record: Json, *, grantee: bool = False) -> Json:
 
     A grant may also be to a group or to a client.
     """
-    kinds = (*_PEOPLE, "UserGroup", *sorted(_CLIENTS)) if grantee else _PEOPLE
-    for one in targets(record, *kinds):
-        if made := person(one):
-            return made
-    return person(record.get("actor") or {}) or {"name": "unknown", "type_id": 0}
+    found = account_of(record, *(("UserGroup", *_CLIENTS) if grantee else ()))
+    return found or person(record.get("actor") or {}) or {**_NOBODY}
 
 
 def group_of(record: Json) -> Json:
@@ -96,17 +84,9 @@ def group_of(record: Json) -> Json:
 def scopes_of(record: Json, name: str) -> list[str]:
     """Say what was granted: scopes, admin roles, else the app or role among the targets."""
     debug = (record.get("debugContext") or {}).get("debugData") or {}
-    for field in (
-        "privilegeGranted",
-        "privilegeRevoked",
-        "grantedScopes",
-        "scopes",
-        "scope",
-        "requestedScopes",
-    ):
-        if said := debug.get(field):
-            words = said if isinstance(said, list) else str(said).split(", " if "," in str(said) else None)
-            return [str(word).strip() for word in words if str(word).strip()]
+    if said := next(filter(None, map(debug.get, _SCOPES)), None):
+        words = said if isinstance(said, list) else str(said).split(", " if "," in str(said) else None)
+        return [str(word).strip() for word in words if str(word).strip()]
     found = [
         _known(one.get("displayName"))
         for one in targets(record, "ROLE", "CUSTOM_ROLE", "AppInstance", "scope")
@@ -114,37 +94,26 @@ def scopes_of(record: Json, name: str) -> list[str]:
     return [one for one in found if one] or [name.rpartition(".")[2]]
 
 
+def resource(one: Json) -> Json:
+    """Make a resource of a target; None: it has neither id nor name."""
+    uid, name = _known(one.get("id")), _known(one.get("displayName")) or _known(one.get("alternateId"))
+    return present(uid=uid, name=name, type=_known(one.get("type"))) if uid or name else None
+
+
 def resources_of(record: Json) -> Json:
     """List all targets as resources."""
-    made = [_resource(one) for one in record.get("target") or [] if isinstance(one, dict)]
-    return [one for one in made if "uid" in one or "name" in one] or None
+    return list(filter(None, map(resource, _listed(record)))) or None
 
 
-def _resource(one: Json) -> Json:
-    name = _known(one.get("displayName")) or _known(one.get("alternateId"))
-    return present(uid=_known(one.get("id")), name=name, type=_known(one.get("type")))
-
-
-def entity_of(record: Json, name: str, *, only: bool = False) -> Json:
-    """Find the thing an event is about, by the types its family prefers, people last.
-
-    With `only`, `name` is the one type wanted.
-    """
-    wanted = (name,) if only else next((kinds for start, kinds in _ENTITIES if name.startswith(start)), ())
-    found = list(targets(record, *wanted))
-    if not found and not only:
-        rest = [one for one in record.get("target") or [] if isinstance(one, dict)]
-        found = sorted(rest, key=lambda one: one.get("type") in _PEOPLE)
-    for one in found:
-        if made := _resource(one):
-            return _entity(made, one)
-    return None
-
-
-def _entity(made: Mapping[str, Json], one: Json) -> Json:
-    if "uid" not in made and "name" not in made:
+def entity_of(record: Json, name: str) -> Json:
+    """Find the thing an event is about, by the types its family prefers, people last."""
+    wanted = next((kinds for start, kinds in TABLES.entity.items() if name.startswith(start)), ())
+    others = sorted(_listed(record), key=lambda one: one.get("type") in _PEOPLE)
+    found = chain(targets(record, *wanted), others)
+    one: Json = next((one for one in found if _known(one.get("type")) or resource(one)), {})
+    if (made := resource(one)) is None:
         return None
-    kind = str(made.get("type") or "")
-    type_id = next((number for start, number in _KINDS if kind.startswith(start)), 99)
+    kind = made.get("type", "")
+    type_id = next((number for start, number in TABLES.kind.items() if kind.startswith(start)), 99)
     data = {k: v for k, v in (one.get("detailEntry") or {}).items() if v is not None}
     return present(**{**made, "type_id": type_id, "type": kind or "other", "data": data})

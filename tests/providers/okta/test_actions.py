@@ -5,7 +5,7 @@ from typing import Any, Final, TypeAlias
 
 import pytest
 
-from ingest.errors import Missing, NotAllowed
+from ingest.errors import NotAllowed
 from ingest.provider import Ref, Refused, Reply
 from ingest.providers.okta.actions import ACTIONS
 from ingest.providers.okta.lifecycle_actions import ResetFactors
@@ -58,23 +58,6 @@ async def test_a_status_that_does_not_fit_is_refused(org: Org, name: str, status
         await org.plan(name, user(org))
 
 
-async def test_suspension_is_taken_back(org: Org) -> None:
-    """Undo restores who was active, and does nothing twice or to who was suspended before."""
-    before, done = await org.act("suspend-user", user(org))
-    assert await org.take_back("suspend-user", user(org), before, done)
-    assert org.status(USER) == "ACTIVE"
-    assert await org.take_back("suspend-user", user(org), before, done) == []
-
-
-async def test_a_step_done_twice_is_as_once(org: Org) -> None:
-    """A step repeated after a crash meets the changed status, and that is fine."""
-    action = next(one for one in ACTIONS if one.name == "suspend-user")
-    (step,) = await org.plan("suspend-user", user(org))
-    for _ in range(2):
-        await org.run(action.do(org.provider, user(org), step))
-    assert org.status(USER) == "SUSPENDED"
-
-
 async def test_the_last_super_admin_is_spared(connect: Any) -> None:
     """Of two super admins one may go; then the other can't be suspended, deactivated or stripped."""
     org = await connect({"oauth": True})
@@ -99,12 +82,6 @@ async def test_a_target_is_an_id(org: Org, uid: str) -> None:
     for action in ACTIONS:
         with pytest.raises(Refused):
             await org.plan(action.name, Ref("user", uid), {"group": "00g1", "app": "0oa1"})
-
-
-async def test_a_user_that_is_gone_is_missing(org: Org) -> None:
-    """An id nobody has is said to be missing."""
-    with pytest.raises(Missing):
-        await org.plan("suspend-user", Ref("user", "00u99999999999999999"))
 
 
 async def test_sessions_are_cleared_and_the_log_tells(org: Org) -> None:

@@ -4,15 +4,13 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from ingest.provider import Axis, BadRecord, Delivery, Page, Pushed, Refused, Registered, Wanted
 from ingest.providers.okta import GUARD, Okta
-from ingest.providers.okta.eligible import ELIGIBLE
-from ingest.providers.okta.hooks import ALWAYS, CHUNKS, MOST_TYPES, EventHooks, chunks, hook_axes
+from ingest.providers.okta.hooks import ALWAYS, CHUNKS, ELIGIBLE, MOST_TYPES, EventHooks, chunks, hook_axes
 from sandbox.okta.records import person
 
 Org: TypeAlias = Any
@@ -73,13 +71,6 @@ async def listed(org: Org) -> dict[str, Registered]:
 def challenge(method: str, **headers: str) -> Delivery:
     """Make a challenge."""
     return Delivery(method, {name.replace("_", "-"): text for name, text in headers.items()}, {}, b"")
-
-
-def test_a_challenge_is_answered_before_anything_else() -> None:
-    """The value comes back in the field `verification`, without any secret."""
-    answer = GUARD.handshake(challenge("GET", x_okta_verification_challenge="dQw4w9"), [])
-    assert answer is not None
-    assert (answer.status, orjson.loads(answer.body)) == (200, {"verification": "dQw4w9"})
 
 
 @pytest.mark.parametrize(

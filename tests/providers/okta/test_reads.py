@@ -161,7 +161,7 @@ async def test_a_large_group_is_cut(connect: Any) -> None:
     records = [one for page in await read(org, "groups") for one in page.records]
     large = next(one for one in records if one["group"]["id"] == org.tenant.groups.get(number)["id"])
     assert reads.MOST_MEMBERS < len(large["members"]) < 6400
-    (event,) = inventory.group(large, org.provider.instance)
+    (event,) = inventory.record(large, org.provider.instance)
     assert len(event["resources"][0]["data"]["members"]) == reads.MOST_MEMBERS
     assert event["resources"][0]["data"]["truncated"]
 
@@ -221,7 +221,7 @@ async def test_roles_of_service_apps(org: Org) -> None:
     (page,) = await read(org, "privileges", {"part": "apps", "next": None, "groups": []})
     assert page.records == [{"principal": {"id": "0oa1", "type": "Client", "name": "Robot"}, "roles": [role]}]
     assert page.complete
-    (event,) = inventory.privilege(page.records[0], org.provider.instance)
+    (event,) = inventory.record(page.records[0], org.provider.instance)
     assert (event["user"]["type_id"], event["user"]["groups"][0]["privileges"]) == (4, ["READ_ONLY_ADMIN"])
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.providers.okta.eligible import ELIGIBLE
+from ingest.providers.okta.hooks import ELIGIBLE
 from ingest.providers.okta.rules import RULES, rule
 from schemas.ocsf import CLASSES, NAMES
 
