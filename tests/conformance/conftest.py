@@ -8,16 +8,18 @@ import pytest
 import pytest_asyncio
 import rig
 from core import Core
+from practice import Guarded, Practised
 from reading import Connected, connected
-from sites import SITES, START
+from sites import PRACTICES, SITES, START
 from tenants import Site, ToySite, fill
 from toy.tenant import Tenant, running
 
-from ingest.provider import Feed
+from ingest.provider import Feed, Scheme
 from sluice.broker import Broker
 
 Open: TypeAlias = Callable[[str], Awaitable[Connected]]
 Case: TypeAlias = tuple[Connected, str]
+Practices: TypeAlias = Callable[[str], Awaitable[Practised]]
 
 
 def feed_of(case: tuple[str, str]) -> Feed:
@@ -27,24 +29,23 @@ def feed_of(case: tuple[str, str]) -> Feed:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Ask each judgement of each provider, of each of its feeds, of each fault its tenant can do."""
-
-    def ask(fixture: str, cases: list[tuple[str, str]]) -> None:
-        metafunc.parametrize(fixture, cases, ids=[" ".join(case) for case in cases], indirect=True)
-
-    cases = [(name, feed) for name, site in SITES.items() for feed in site.kind.feeds()]
-    if "reader" in metafunc.fixturenames:
-        ask("reader", cases)
-    if "ending" in metafunc.fixturenames:
-        ask("ending", [case for case in cases if feed_of(case).every])
-    if "windowed" in metafunc.fixturenames:
-        ask("windowed", [case for case in cases if feed_of(case).late is not None])
-    if "resumable" in metafunc.fixturenames:
-        ask("resumable", [case for case in cases if feed_of(case).late is None and feed_of(case).every])
-    if "faulty" in metafunc.fixturenames:
-        ask("faulty", [(name, fault) for name, site in SITES.items() for fault in site.faults])
-    if "passing" in metafunc.fixturenames:
-        ask("passing", [(name, fault) for name in SITES for fault in PASSING])
+    """Ask each judgement of each provider, of each of its feeds, actions, hooks, of each fault."""
+    feeds = [(name, feed) for name, site in SITES.items() for feed in site.kind.feeds()]
+    actions = [(name, action) for name, practice in PRACTICES.items() for action in practice.trials]
+    cases = {
+        "reader": feeds,
+        "ending": [case for case in feeds if feed_of(case).every],
+        "windowed": [case for case in feeds if feed_of(case).late is not None],
+        "resumable": [case for case in feeds if feed_of(case).late is None and feed_of(case).every],
+        "faulty": [(name, fault) for name, site in SITES.items() for fault in site.faults],
+        "passing": [(name, fault) for name in SITES for fault in PASSING],
+        "guard": [(name, hook) for name, practice in PRACTICES.items() for hook in practice.guarded],
+        "acted": actions,
+        "refusable": [(name, one) for name, one in actions if PRACTICES[name].trials[one].refused],
+    }
+    for fixture in cases.keys() & set(metafunc.fixturenames):
+        ids = [" ".join(case) for case in cases[fixture]]
+        metafunc.parametrize(fixture, cases[fixture], ids=ids, indirect=True)
     if "site_type" in metafunc.fixturenames:
         metafunc.parametrize("site_type", SITES.values(), ids=list(SITES))
 
@@ -137,6 +138,45 @@ async def faulty(
     async with connected(site, patience=0.08 if what == "time-out" else 60.0) as one:
         yield site, what, one
         await site.heal()
+
+
+@pytest.fixture(scope="session")
+async def practices() -> AsyncIterator[Callable[[str], Awaitable[Practised]]]:
+    """Start a tenant to act on when it is first asked for; the readers' are left alone."""
+    running: dict[str, Practised] = {}
+    async with AsyncExitStack() as stack:
+
+        async def started(name: str) -> Practised:
+            if name not in running:
+                practice = await stack.enter_async_context(PRACTICES[name].start())
+                running[name] = Practised(practice, stack)
+            return running[name]
+
+        yield started
+
+
+@pytest.fixture
+def guard(request: pytest.FixtureRequest) -> tuple[Guarded, Scheme]:
+    """Give how a hook is called, and how it is guarded."""
+    name, hook = request.param
+    return PRACTICES[name].guarded[hook], SITES[name].kind.hooks()[hook].scheme
+
+
+async def _practised(request: pytest.FixtureRequest, practices: Practices) -> tuple[Practised, str]:
+    name, action = request.param
+    return await practices(name), action
+
+
+@pytest.fixture
+async def acted(request: pytest.FixtureRequest, practices: Practices) -> tuple[Practised, str]:
+    """Give a tenant to act on, and the name of the action to try."""
+    return await _practised(request, practices)
+
+
+@pytest.fixture
+async def refusable(request: pytest.FixtureRequest, practices: Practices) -> tuple[Practised, str]:
+    """Give one that there is a target for which it must be refused on."""
+    return await _practised(request, practices)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

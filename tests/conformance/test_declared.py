@@ -4,7 +4,7 @@ import importlib.resources
 import re
 
 import pytest
-from sites import SITES
+from sites import PRACTICES, SITES
 from tenants import Site
 
 from ingest.catalog import covers, providers
@@ -12,8 +12,9 @@ from ingest.provider import Settings
 
 
 def test_every_provider_is_judged() -> None:
-    """A folder under the providers without a simulated tenant here fails."""
+    """A folder under the providers without a simulated tenant, or without a practice on it, fails."""
     assert set(providers()) <= set(SITES)
+    assert set(SITES) == set(PRACTICES)
 
 
 def test_the_capability_table(site_type: type[Site]) -> None:

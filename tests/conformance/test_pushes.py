@@ -2,7 +2,6 @@
 
 import orjson
 import pytest
-import rig
 from core import Core, Process
 from tenants import PAST, ToySite
 
@@ -18,30 +17,6 @@ async def ready(core: Core, toy: ToySite) -> Wish:
     await core.published(PAST, *TOPICS)
     await core.reached(wish, "running")
     return wish
-
-
-@pytest.mark.parametrize("first", ["push", "poll"])
-async def test_push_and_poll_of_one_occurrence(core: Core, toy: ToySite, first: str) -> None:
-    """A delivery and the poll that also gives its record make one event, in either order."""
-    async with Process(core):
-        wish = await ready(core, toy)
-        record = toy.tenant.act()
-        body = orjson.dumps({"entries": [record]})
-        if first == "poll":
-            await core.nudge(wish, "activity")
-            await core.published(PAST + 1, *TOPICS)
-        for _ in range(2):
-            await core.deliver(wish, "changed", body)
-        await core.published(PAST + 1, *TOPICS)
-        await core.nudge(wish, "activity")
-        behind = toy.tenant.act("logout")
-        await core.nudge(wish, "activity")
-        await core.deliver(wish, "changed", body)
-        found = await core.published(PAST + 2, *TOPICS)
-        await core.settled(wish)
-        found = await core.published(PAST + 2, *TOPICS)
-    assert {found[record["id"]], found[behind["id"]]} == {1}
-    assert set(found.values()) == {1}
 
 
 async def test_a_redelivery_to_the_next_owner(core: Core, toy: ToySite) -> None:
@@ -111,24 +86,6 @@ async def test_a_delivery_for_an_earlier_connection_is_left(core: Core, toy: Toy
         await core.settled(wish)
         found = await core.published(PAST, *TOPICS)
     assert found[record["id"]] == 0
-
-
-async def test_registrations_are_made_and_taken_away(core: Core, toy: ToySite) -> None:
-    """A connector registers once over two lives, and takes it away when it is disconnected."""
-    core.public_url = "https://sluice.example"
-    async with Process(core):
-        wish = await ready(core, toy)
-        await rig.until(lambda: len(toy.tenant.hooks) == 1)
-        first = dict(toy.tenant.hooks)
-        name, made = next(iter(first.items()))
-        assert made["address"] == f"https://sluice.example/v1/toy/changed/{name}"
-    async with Process(core):
-        await core.reached(wish, "running")
-        await core.settled(wish)
-        assert toy.tenant.hooks == first
-        gone = await core.change(wish, removing=True)
-        await core.reached(gone, "removed")
-    assert toy.tenant.hooks == {}
 
 
 async def test_without_an_address_nothing_is_registered(core: Core, toy: ToySite) -> None:

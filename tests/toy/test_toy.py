@@ -10,10 +10,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 from toy.clock import TestClock
-from toy.provider import Hooks, Suspend, Toy, ToySettings
+from toy.provider import Hooks, Toy, ToySettings
 from toy.tenant import SECRET, Tenant, running, serving
 
-from ingest.errors import Changed, CursorLost, Misconfigured, Missing, NotAllowed, Refused, Retry, SourceError
+from ingest.errors import Changed, CursorLost, Misconfigured, NotAllowed, Retry, SourceError
 from ingest.http import Client
 from ingest.pace import Pace
 from ingest.provider import At, Axis, Delivery, Instance, Json, Page, Pushed, Ref, Registered, Wanted
@@ -150,26 +150,6 @@ async def test_a_delivery_carries_what_the_poll_reads() -> None:
         assert good == [True, False]
         assert list(provider.changed(came[0])) == [Pushed("activity", [record])]
         assert scheme.delivery_id(came[0]) == record["id"]
-
-
-async def test_suspending_and_back() -> None:
-    """The action changes what is left to do, verifies by an empty plan, and is undone."""
-    tenant, action = Tenant(), Suspend()
-    user, admin = Ref("user", tenant.add_user("ann")), Ref("user", tenant.add_user("root", admin=True))
-    async with toy(tenant) as (provider, clock):
-        before = await clock.drive(action.look(provider, user, None))
-        for _ in range(2):
-            await clock.drive(action.do(provider, user, action.plan(before, None)[0]))
-        now = await clock.drive(action.look(provider, user, None))
-        assert action.plan(now, None) == []
-        back = action.undo(before, now, {})
-        assert back
-        await clock.drive(action.do(provider, user, back[0]))
-        assert await clock.drive(action.look(provider, user, None)) == before
-        with pytest.raises(Refused):
-            await clock.drive(action.do(provider, admin, action.plan(before, None)[0]))
-        with pytest.raises(Missing):
-            await clock.drive(action.look(provider, Ref("user", "nobody"), None))
 
 
 async def test_a_file_is_read_in_the_version_asked_for() -> None:
