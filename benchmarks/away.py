@@ -3,7 +3,8 @@
 Frozen (connections stay, nothing answers) and killed, each under 300 and 1,000 deliveries of 8 KB a second,
 whether or not answers come. Nothing that was answered with success may be missing from the inbox; memory of
 the receiver's process is told before, at its highest and 10 seconds after.
-Run: ``python benchmarks/away.py``; ``--json`` prints one JSON document, ``--quick`` takes half a minute.
+Run: ``python benchmarks/away.py``; ``--json`` prints one JSON document, ``--quick`` takes half a minute,
+``--minutes 10`` kills Kafka once for so long, under 300 deliveries a second.
 """
 
 import argparse
@@ -64,9 +65,11 @@ async def outage(how: str, rate: float, seconds: float, after: float) -> dict[st
     }  # fmt: skip
 
 
-async def measure(rates: tuple[float, ...], seconds: float, after: float) -> dict[str, Any]:
+async def measure(
+    rates: tuple[float, ...], seconds: float, after: float, hows: tuple[str, ...] = ("frozen", "killed")
+) -> dict[str, Any]:
     """Run all of it."""
-    ways = [(how, rate) for how in ("frozen", "killed") for rate in rates]
+    ways = [(how, rate) for how in hows for rate in rates]
     return {"outages": [await outage(how, rate, seconds, after) for how, rate in ways]}
 
 
@@ -75,8 +78,13 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--json", action="store_true", help="print one JSON document")
     options.add_argument("--quick", action="store_true", help="only see that it works")
+    options.add_argument("--minutes", type=float, help="Kafka away once, for so long")
     chosen = options.parse_args()
-    found = rig.run(measure((100.0,), 2.0, 5.0) if chosen.quick else measure((300.0, 1000.0), 10.0, 12.0))
+    if chosen.minutes:
+        work = measure((300.0,), 60 * chosen.minutes, 12.0, ("killed",))
+    else:
+        work = measure((100.0,), 2.0, 5.0) if chosen.quick else measure((300.0, 1000.0), 10.0, 12.0)
+    found = rig.run(work)
     rig.show(found, ("outages",), as_json=chosen.json)
 
 

@@ -30,7 +30,7 @@ from ingest.reporting import health_record, summed
 from ingest.state import STATUS, ConnectorState, PartitionState, key
 from ingest.subscriptions import Keeper, keepers
 from ingest.tasks import ended
-from ingest.windows import now_ms
+from ingest.windows import now_ms, remembered
 from schemas.control import Status, Wish
 from schemas.events import Origin
 
@@ -236,10 +236,10 @@ class Connector:
         preparation = Preparation(
             services.cluster, wish, origin, link.instance, self._state, services.clock.now
         )
-        repeats = max((feed.repeats for feed in kind.feeds().values()), default=None)
+        repeats = max((remembered(feed) for feed in kind.feeds().values()), default=0)
         self.owner = Owner(
             wish, self._partition, self._state, self._committer, preparation, services.clock, wish.provider,
-            repeats=int(repeats.total_seconds() * 1000) if repeats else 0,
+            repeats=repeats,
             nudge=self.nudge, changed=self._dirty.set, report=self.report,
             full_reads=self._full_reads, found=self._found,
         )  # fmt: skip

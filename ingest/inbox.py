@@ -25,7 +25,7 @@ from ingest.push import Broken, Delivery, Held, Pushed
 from ingest.reads import Event, Instance, Mapped, Nudge
 from ingest.state import INBOX, PartitionState, key
 from ingest.windows import now_ms
-from schemas.control import DeadLetter, Inbox, InboxCursor, Record, UnreadableRecordError
+from schemas.control import DeadLetter, Inbox, Record, UnreadableRecordError
 from schemas.topics import TOPICS
 
 if TYPE_CHECKING:
@@ -85,12 +85,13 @@ class InboxWorker:
         try:
             await self._sort(Inbox.load(record.value or b""), unit, after)
         except UnreadableRecordError as error:
-            _log.warning("inbox record passed over", offset=record.offset, why=str(error))
+            _log.warning("inbox record can't be read", offset=record.offset, why=str(error))
+            unit.records.append(_lost(record, str(error)))
         except Exception as error:  # noqa: BLE001 one record's failure is a dead letter, not the partition's end
             _log.warning("inbox record can't be handled", offset=record.offset, kind=type(error).__name__)
             # What was prepared until then goes out: its ids count as published already.
             unit.records.append(_lost(record, type(error).__name__))
-        cursor = InboxCursor(offset=record.offset + 1)
+        cursor = self._state.inbox.model_copy(update={"offset": record.offset + 1})
         unit.records.append(self._cursor(cursor))
         unit.committed.append(lambda: setattr(self._state, "inbox", cursor))
         await self._committer.commit(unit)
@@ -238,6 +239,7 @@ def _done(partition: int, letter: str) -> Outgoing:
 
 
 def _lost(record: Incoming, kind: str) -> Outgoing:
+    metrics.dead_letters.labels("", "inbox", "handling-failed").inc()
     letter = DeadLetter(
         id=f"inbox-{record.partition}-{record.offset}",
         source="topic",

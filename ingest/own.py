@@ -95,11 +95,13 @@ class Ownership:
         self._cap = Bytes(config.in_flight_bytes)
         self._tenures: dict[int, tuple[Held, asyncio.Task[None]]] = {}
         self._starting = asyncio.Semaphore(_AT_ONCE)
+        self._why: dict[int, str] = {}
 
     def waiting(self) -> str:
         """Tell why this process is not ready, or nothing."""
         late = [str(p) for p, (tenure, _) in sorted(self._tenures.items()) if not tenure.started.is_set()]
-        return f"taking over partitions {', '.join(late)}" if late else ""
+        why = [f"{p}: {told}" for p, told in sorted(self._why.items()) if str(p) in late]
+        return "; ".join([f"taking over partitions {', '.join(late)}", *why]) if late else ""
 
     async def run(self) -> None:
         """Own until cancelled; then hand everything over within a second.
@@ -140,7 +142,11 @@ class Ownership:
             if not self._membership.rebalancing:
                 tenure = self._make(self._membership, self._cap, partition)
                 self._tenures[partition] = (tenure, asyncio.create_task(self._hold(tenure)))
-        metrics.owned.labels(self._group).set(len(self._tenures))
+        self._count()
+
+    def _count(self) -> None:
+        running = sum(tenure.started.is_set() for tenure, _ in self._tenures.values())
+        metrics.owned.labels(self._group).set(running)
 
     async def _resumed(self, partition: int) -> bool:
         """Let a partition go on that ran before; if in doubt drop it: its new start checks, and at once."""
@@ -167,17 +173,20 @@ class Ownership:
                         raise
                     finally:
                         started.cancel()
+                self._count()
                 try:
                     await asyncio.shield(run)
                 except asyncio.CancelledError:
                     await ended(run, 3.0)
                     raise
             except (BrokenError, UnreadableError, Misconfigured) as error:
+                self._why[tenure.partition] = str(error)
                 _log.warning("partition stopped", partition=tenure.partition, why=str(error))
             except Exception:  # noqa: BLE001 whatever it is, the other partitions go on
                 _log.exception("partition crashed", partition=tenure.partition)
             failures = 0 if tenure.started.is_set() else failures + 1
             tenure.started.clear()
+            self._count()
             await asyncio.sleep(min(0.1 * 2**failures, 5.0) * random.uniform(0.5, 1.0))  # noqa: S311 jitter
             if tenure.partition not in self._membership.assigned and not self._membership.rebalancing:
                 return

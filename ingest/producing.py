@@ -107,6 +107,7 @@ class _Producer:
             async with asyncio.timeout(START_SECONDS):
                 await whole(self._producer.start())
         except _FORBIDDEN as error:
+            await self.stop()
             raise Misconfigured(
                 f"Kafka forbids writing ({type(error).__name__}): check this user's rights"
             ) from None
@@ -193,13 +194,17 @@ class _Producer:
             size = record.size if narrow else 0
             fits = inside + size <= self._batch_bytes or index == start
             if not fits or not _append(batch, record):
-                future = await self._producer.send_batch(batch, name, partition=partition)
-                sent.append((future, records[start:index]))
+                sent.append((await self._send(batch, name, partition), records[start:index]))
                 batch, inside, start = self._producer.create_batch(), 0, index
                 _append(batch, record)
             inside += size
-        future = await self._producer.send_batch(batch, name, partition=partition)
-        sent.append((future, records[start:]))
+        sent.append((await self._send(batch, name, partition), records[start:]))
+
+    async def _send(self, batch: Any, name: str, partition: int) -> "asyncio.Future[Any]":
+        future: asyncio.Future[Any] = await self._producer.send_batch(batch, name, partition=partition)
+        # Who is cancelled before all results are in asks for none of them: that is no news for the log.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return future
 
 
 def _append(batch: Any, record: Outgoing) -> bool:

@@ -68,7 +68,11 @@ class SeenWindow:
         for part in record.times.split(","):
             bucket, _, count = part.partition(":")
             end = start + int(count)
-            into = self._buckets.setdefault(int(bucket), HashSet())
+            into = self._buckets.get(int(bucket))
+            if into is None:
+                for other in self._buckets.values():
+                    other.settle()
+                into = self._buckets[int(bucket)] = HashSet()
             into.update(hashes[start:end])
             oldest = min(int(bucket), int(bucket) if oldest is None else oldest)
             start = end

@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 import structlog
 
 from ingest.consuming import Incoming, Place
+from ingest.errors import Misconfigured
 from ingest.inventory import Inventory
 from ingest.producing import Outgoing
 from ingest.seen import SeenWindow
@@ -109,7 +110,11 @@ class PartitionState:
         return name
 
     def settle(self) -> None:
-        """Put the state together once all is read: only then it is known whose it is."""
+        """Put the state together once all is read: only then it is known whose it is.
+
+        Raises:
+            Misconfigured: Some of it is damaged or was written by a newer release: it stays as it is.
+        """
         raw, self._raw = self._raw, {}
         pages: list[tuple[list[str], Members]] = []
         for place, value in raw.items():
@@ -127,6 +132,8 @@ class PartitionState:
             for (feed, axis), cursor in mine.cursors.items():
                 if cursor.finished_at:
                     mine.inventory.scope(feed, axis).finished_began = cursor.finished_began
+        if self.unreadable:
+            raise Misconfigured(f"this release can't read all of the state: {self.unreadable}")
 
     def _member(self, parts: list[str], page: Members) -> None:
         name, feed, axis, snapshot, number = parts

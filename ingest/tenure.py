@@ -62,8 +62,6 @@ class Tenure:
     async def _run(self, producer: Transactions) -> None:
         state = self._state = PartitionState(self.partition)
         places = await read_to_end(self._services.cluster, state.places(), state.take)
-        if state.unreadable:
-            raise Misconfigured(f"this release can't read all of the state: {state.unreadable}")
         state.settle()
         await check(self._membership, self.partition, state.inbox.offset)
         self._committer = committer = Committer(producer, self._cap)

@@ -34,6 +34,16 @@ def moment(time: int) -> datetime:
     return datetime.fromtimestamp(time / 1000, UTC)
 
 
+def remembered(feed: Feed) -> int:
+    """Tell for how long an occurrence's id is needed after its commit, by our clock, ms.
+
+    The source may bring it again for `repeats`. A clock that was set ahead, by less than the lateness,
+    forgets that much early; set back again, it reads one pause more.
+    """
+    slack = timedelta() if feed.late is None else feed.late + (feed.every or timedelta())
+    return millis(feed.repeats + slack)
+
+
 def floor(feed: Feed, until: int | None, now: int) -> int:
     """Tell the oldest time the feed may still ask for."""
     if until is None:

@@ -116,6 +116,29 @@ _ROWS = (
 
 TOPICS: Mapping[str, Topic] = MappingProxyType({row.name: row for row in _ROWS})
 
+FILE_TOPICS = ("scan-live", "scan-backlog", "scans")
+"""Spread by one key and worked on side by side: a file is in the same partition of each."""
+
+LOSING = frozenset({"cleanup.policy"})
+"""Settings that lose records where they are others: nothing starts then. What else differs is a warning."""
+
+AT_LEAST = frozenset({"retention.ms", "delete.retention.ms", "max.message.bytes", "min.insync.replicas"})
+"""Settings that may be higher than in the table."""
+
+
+def settings(row: Topic, replicas: int) -> dict[str, str]:
+    """Give the settings a topic should have; what is acknowledged is on two brokers where there are three."""
+    durable = {"min.insync.replicas": "2"} if replicas > 2 else {}
+    return {**row.config, **durable}
+
+
+def fits(setting: str, wanted: str, found: str) -> bool:
+    """Tell whether a setting is as wanted; -1 is without a limit."""
+    if setting in AT_LEAST and found.lstrip("-").isdigit():
+        return int(found) == -1 or int(found) >= int(wanted)
+    return sorted(found.split(",")) == sorted(wanted.split(","))
+
+
 _INVENTORIES = frozenset({"accounts", "groups", "privileges", "app-permissions", "files"})
 _BY_CLASS: Mapping[int, str] = MappingProxyType(
     {number: row.name for row in _ROWS if row.name not in _INVENTORIES for number in row.classes}

@@ -74,12 +74,17 @@ def read_lock(text: str) -> list[Jar]:
     return jars
 
 
+def lock_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the lock is: beside this file, or where `SLUICE_KAFKA_LOCK` says, to try another Kafka."""
+    return Path(environ.get("SLUICE_KAFKA_LOCK") or LOCK)
+
+
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where the jars are kept between starts: the user's cache folder."""
     return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sluice" / "jars"
 
 
-def class_path(lock: Path = LOCK, cache: Path | None = None) -> str:
+def class_path(lock: Path | None = None, cache: Path | None = None) -> str:
     """Return the class path of the locked jars, downloading once those that the cache lacks.
 
     Every jar is hashed at every start (45 MB, about 0.1 s).
@@ -87,7 +92,7 @@ def class_path(lock: Path = LOCK, cache: Path | None = None) -> str:
     Raises:
         BrokerError: A jar differs from the lock, or is neither in the cache nor to be had.
     """
-    jars = read_lock(lock.read_text(encoding="utf-8"))
+    jars = read_lock((lock or lock_file()).read_text(encoding="utf-8"))
     folder = cache or cache_folder()
     missing = [jar for jar in jars if not (folder / jar.filename).exists()]
     if missing:

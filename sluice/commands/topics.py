@@ -66,6 +66,41 @@ def create_topics(as_json: Json = False) -> None:
     go(run())
 
 
+@topics.command("grow")
+def grow_topics(
+    count: Annotated[int, typer.Argument(min=1, max=4096, help="Partitions to have afterwards.")],
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Give the owners' topics more partitions; connectors stay in theirs, new ones use the new.
+
+    Restart all roles afterwards, one by one, before anything new is connected.
+
+    Example: sluice topics grow 128
+    """
+
+    async def run() -> None:
+        from ingest.cluster import Cluster
+        from sluice.growing import grow, plan
+        from sluice.operate import settings
+
+        cluster = Cluster(settings())
+        wanted = await plan(cluster, count)
+        for name, had in wanted.items():
+            note(f"{cluster.name(name)}: {had} -> {count}")
+        if wanted and not agreed("Kafka can't take partitions away again. Go on?", yes=yes):
+            return
+        await grow(cluster, count)
+        if as_json:
+            emit({"partitions": count, "grown": [cluster.name(name) for name in wanted]})
+        elif wanted:
+            say(f"done: set SLUICE_PARTITIONS={count}, then restart all roles one by one")
+        else:
+            say("they have as many")
+
+    go(run())
+
+
 @topics.command("check")
 def check_topics(as_json: Json = False) -> None:
     """Compare the topics' settings with what they should be.
@@ -78,7 +113,7 @@ def check_topics(as_json: Json = False) -> None:
         from sluice.operate import settings
 
         cluster = Cluster(settings())
-        await cluster.learn()
+        await cluster.learn(verify=False)
         rows = [
             {"topic": cluster.name(topic), "setting": name, "wanted": wanted, "found": found}
             for topic, odd in (await cluster.drift()).items()

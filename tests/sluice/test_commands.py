@@ -136,7 +136,7 @@ async def test_connect_refuses_wrong_settings(sluice: Any, canary: str, tmp_path
     said = await sluice("connect", "aws", "prod", "--settings", str(file))
     assert (said.code, said.out) == (2, "")
     assert "regions" in said.err
-    assert "role: there is no such setting; there are: endpoints, role_arn" in said.err
+    assert "role: there is no such setting; there are: endpoints, reserve, role_arn" in said.err
     other = await sluice("connect", "nothing", "prod", "--settings", "-", given=b"{}")
     assert other.code == 2
     assert "known are: aws" in other.err

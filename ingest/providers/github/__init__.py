@@ -99,7 +99,7 @@ class GitHub(Provider[Settings]):
     )(reads.audit)  # fmt: skip
     latecomers = feed(
         "user_activity", "admin_activity", "logons", to=audit_record, every=timedelta(days=1),
-        late=timedelta(days=1), lookback=timedelta(days=1), widest=timedelta(hours=6),
+        late=timedelta(days=1), lookback=timedelta(0), widest=timedelta(hours=6),
     )(reads.latecomers)  # fmt: skip
     webhooks = feed(
         "user_activity", "admin_activity", to=webhook_record, every=timedelta(minutes=5),
