@@ -38,7 +38,7 @@ _ROLES: Final = {
         frozenset({"connectors", "inbox", "budget", *STATE_TOPICS}),
         _PUBLIC | _WORK | frozenset(STATE_TOPICS), "ingest", "owner-",
     ),
-    "receive": Needs(frozenset({"connectors", "subscriptions", "budget"}), frozenset({"inbox"})),
+    "receive": Needs(frozenset({"connectors", "subscriptions"}), frozenset({"inbox"})),
     "dlp": Needs(
         frozenset({"connectors", "credentials", "budget", *FILE_TOPICS}),
         frozenset({"findings", "scans", "dead-letters", "budget"}), "dlp", "dlp-",

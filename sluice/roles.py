@@ -69,8 +69,8 @@ class Shared:
 
 
 @asynccontextmanager
-async def shared(config: Config, cluster: Cluster) -> AsyncIterator[Shared]:
-    """Open what the roles share: keys, who is connected, a follower.
+async def shared(config: Config, cluster: Cluster, roles: Sequence[str]) -> AsyncIterator[Shared]:
+    """Open what the roles share: keys, who is connected, a follower, the quotas of those that call providers.
 
     Raises:
         ConfigError: There is no key.
@@ -88,7 +88,8 @@ async def shared(config: Config, cluster: Cluster) -> AsyncIterator[Shared]:
     connections = Connections(lent, directory, lambda wish: BorrowedTokens(cluster, keyring, wish))
     try:
         await directory.start()
-        await budget.start()
+        if not set(roles) <= {"receive"}:
+            await budget.start()
         yield Shared(cluster, config, keyring, follower, directory, links, connections, budget)
     finally:
         await connections.close()
@@ -112,7 +113,7 @@ async def run(
     """
     _settle_memory()
     async with AsyncExitStack() as stack:
-        common = await stack.enter_async_context(shared(config, cluster))
+        common = await stack.enter_async_context(shared(config, cluster, roles))
         owners = [await _start(role, common, stack) for role in roles]
         health = Health(lambda: _waiting(owners), config.metrics_host, config.metrics_port)
         await health.start()

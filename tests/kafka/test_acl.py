@@ -201,7 +201,6 @@ WAITING = {
     # A dead letter that is put back on the topic it came from; shares of a quota, asked for when scarce.
     "ingest again": {"Write findings", "Write outcomes", "Write commands", "Write inbox",
                      "Read budget", "Write budget"},
-    "receive": {"Read budget"},
     "dlp": {"Read credentials", "Write dead-letters", "Read budget", "Write budget"},
     "governance": {"Read credentials", "Write dead-letters", "Write commands", "Read budget", "Write budget"},
     # `sluice tail` of any public topic; undo and approve; policies that are there already.
