@@ -27,11 +27,11 @@ demo: setup
 
 # First what needs no Kafka, on all cores; then what does, a broker a file; last what kills and times processes.
 test: test-fast
-	$(BIN)/pytest -n auto --dist loadfile -m "(kafka or scale) and not chaos"
+	$(BIN)/pytest -n auto --dist loadfile -m "(kafka or slow) and not chaos"
 	$(BIN)/pytest -m chaos
 
 test-fast: setup-dev
-	$(BIN)/pytest -n auto --dist loadfile -m "not kafka and not chaos and not scale"
+	$(BIN)/pytest -n auto --dist loadfile -m "not kafka and not chaos and not slow"
 
 # A hundred cycles of faults on three brokers and nine processes; writes docs/chaos-report.md.
 CYCLES ?= 100

@@ -17,6 +17,8 @@ from consumers.governance.verdicts import AGAIN, Verdict
 from ingest.provider import Action, Json, Ref, Step
 from schemas.control import ActionRecord, Command, Target
 
+pytestmark = pytest.mark.slow
+
 Case: TypeAlias = tuple[Practised, str]
 NOBODY = ("../../nobody", "nobody-4711", "")
 

@@ -13,6 +13,8 @@ from tenants import ALWAYS, Site, secrets_of
 from ingest.errors import Retry, SourceError
 from ingest.provider import Axis, Page
 
+pytestmark = pytest.mark.slow
+
 Faulty = tuple[Site, str, Connected]
 
 

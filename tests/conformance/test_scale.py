@@ -37,7 +37,7 @@ from sandbox.okta.tenant import OktaTenant
 from schemas.events import Origin, stamp
 from schemas.validation import checked
 
-pytestmark = pytest.mark.scale
+pytestmark = pytest.mark.slow
 T = TypeVar("T")
 
 GROWTH = 32e6

@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from sluice.__main__ import app
 
+pytestmark = pytest.mark.slow
+
 RECORD = {
     # AWS CloudTrail user guide, "CloudTrail log file examples", IAM, shortened.
     "eventVersion": "1.08", "eventTime": "2023-07-19T21:11:57Z", "eventSource": "iam.amazonaws.com",

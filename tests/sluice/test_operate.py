@@ -133,7 +133,9 @@ async def test_settings_are_refused_without_their_values(desk: Desk, canary: str
         built(desk.kind("notebook"), raw)
     assert "account: is missing" in str(wrong.value)
     assert "pages: " in str(wrong.value)
-    assert "there is no such setting; there are: endpoints, account, password, pages" in str(wrong.value)
+    assert "there is no such setting; there are: endpoints, reserve, account, password, pages" in str(
+        wrong.value
+    )
     assert canary not in str(wrong.value)
 
 

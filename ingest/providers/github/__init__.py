@@ -84,8 +84,9 @@ class GitHub(Provider[Settings]):
         return lack
 
     def lookback(self, feed: Feed) -> timedelta:
-        """Read the audit log back as far as the settings say."""
-        return timedelta(days=self.settings.days) if feed.name == "audit" else feed.lookback
+        """Read the audit log back as far as the settings say; what is late is looked for from now on."""
+        backs = {"audit": timedelta(days=self.settings.days), "latecomers": timedelta(0)}
+        return backs.get(feed.name, feed.lookback)
 
     def ours(self, event: Event) -> bool:
         """Tell our echoes by the acting account's number or, for an App, by its bot's name."""
@@ -99,7 +100,7 @@ class GitHub(Provider[Settings]):
     )(reads.audit)  # fmt: skip
     latecomers = feed(
         "user_activity", "admin_activity", "logons", to=audit_record, every=timedelta(days=1),
-        late=timedelta(days=1), lookback=timedelta(0), widest=timedelta(hours=6),
+        late=timedelta(days=1), lookback=timedelta(days=1), widest=timedelta(hours=6),
     )(reads.latecomers)  # fmt: skip
     webhooks = feed(
         "user_activity", "admin_activity", to=webhook_record, every=timedelta(minutes=5),

@@ -18,6 +18,8 @@ from consumers.dlp.detectors import Rules
 from consumers.dlp.status import Status, Verdict
 from consumers.dlp.workers import Scanners, WorkerError
 
+pytestmark = pytest.mark.slow
+
 Packed = Callable[[dict[str, bytes]], bytes]
 TEXT = b"my ssn is 536-22-8726\n"
 DOC = b'<?xml version="1.0"?>%s<w:document xmlns:w="w"><w:p><w:r><w:t>%s</w:t></w:r></w:p></w:document>'
