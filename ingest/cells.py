@@ -118,7 +118,7 @@ class Cell:
         want = [a + b for a, b in zip(waiting.units, self.rates, strict=True)]
         return QuotaNeed(
             api=api, bucket=bucket, key=key, n=limit.n, per=limit.per, at_once=limit.at_once,
-            want=(want[0], want[1], want[2], want[3]), least=min(self.least, waiting.least),
+            want=(want[0], want[1], want[2], want[3]), least=waiting.least if waiting.calls else self.least,
             calls=waiting.calls + self.busy or int(any(self.rates) or any(self.lately)),
             busy=self.busy, log=tuple(slots.values()),
         )  # fmt: skip

@@ -17,7 +17,7 @@ from ingest import metrics
 from ingest.cluster import Cluster
 from ingest.credentials import Keyring
 from ingest.custody import OwnedTokens
-from ingest.errors import Misconfigured, NotAllowed, Retry, SourceError
+from ingest.errors import Misconfigured, SourceError
 from ingest.feeds import AxisFeed, Clock, Owner, Progress
 from ingest.links import Link, Links
 from ingest.log import redact
@@ -233,14 +233,12 @@ class Connector:
             account_type=kind.account_type,
             product={"name": kind.title or kind.name, "vendor_name": kind.vendor or kind.title or kind.name},
         )  # fmt: skip
-        preparation = Preparation(
-            services.cluster, wish, origin, link.instance, self._state, services.clock.now
-        )
+        now = services.clock.now
+        preparation = Preparation(services.cluster, wish, origin, link.instance, self._state, now)
         repeats = max((remembered(feed) for feed in kind.feeds().values()), default=0)
         self.owner = Owner(
             wish, self._partition, self._state, self._committer, preparation, services.clock, wish.provider,
-            repeats=repeats,
-            nudge=self.nudge, changed=self._dirty.set, report=self.report,
+            repeats=repeats, nudge=self.nudge, changed=self._dirty.set, report=self.report,
             full_reads=self._full_reads, found=self._found,
         )  # fmt: skip
         self.connected.set()
@@ -263,10 +261,10 @@ class Connector:
         self._instance, self._instance_name = instance.id, instance.name
 
     async def _probe(self) -> None:
-        found: dict[str, list[str]] = {}
+        found: dict[str, dict[str, None]] = {}
         async for grant in self._link.provider.probe():
-            found.setdefault(grant.capability, []).extend(grant.missing)
-        self._grants = {name: tuple(dict.fromkeys(missing)) for name, missing in found.items()}
+            found.setdefault(grant.capability, {}).update(dict.fromkeys(grant.missing))
+        self._grants = {name: tuple(missing) for name, missing in found.items()}
         missing = {name: list(what) for name, what in self._grants.items() if what}
         self._log.info("permissions checked", missing=missing)
         await self._save_status()
@@ -277,8 +275,10 @@ class Connector:
             pause = _PROBE_SECONDS
             try:
                 await self._probe()
-            except (Retry, NotAllowed) as error:
-                self._log.warning("probe failed", why=str(error))
+            except Misconfigured:
+                raise
+            except (SourceError, OSError, TimeoutError) as error:
+                self._log.warning("probe failed", why=redact(str(error))[:200])
 
     # ---- feeds
 

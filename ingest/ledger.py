@@ -28,6 +28,8 @@ _TURN: Final = 5.0
 """Where not all can have something at a time, they take turns of so many seconds."""
 _STORED: Final = 10.0
 """Nothing is stored of windows no longer than this: a new owner waits until they have passed."""
+_FORGOTTEN: Final = 60.0
+"""Seconds after its last ask until a holder is forgotten."""
 _BEFORE: Final = "@before"
 CellKey: TypeAlias = tuple[str, str, str]
 Log: TypeAlias = "list[tuple[float, float]]"
@@ -167,7 +169,9 @@ class Ledger:
         """
         if ask.number <= self._asks.get(ask.holder, (0, 0.0))[0]:
             return []
+        self._asks = {name: one for name, one in self._asks.items() if now - one[1] < _FORGOTTEN}
         self._asks[ask.holder] = (ask.number, now)
+        self._near &= self._asks.keys()
         if near:
             self._near.add(ask.holder)
         paused = [self._heard(one, now) for one in ask.heard]
@@ -190,8 +194,9 @@ class Ledger:
         if not cell.opened:
             cell.opened = True
             if self._inherited:
-                log = [(self._began + VALID, _margin(need.n, need.per))]
-                cell.holders[_BEFORE] = _Holding(need.model_copy(update={"calls": 0}), log=log)
+                before = cell.holders.setdefault(_BEFORE, _Holding(need))
+                before.need = need.model_copy(update={"calls": 0})
+                before.log.append((self._began + VALID, _margin(need.n, need.per)))
         mine = cell.holders.setdefault(ask.holder, _Holding(need))
         mine.need, mine.at = need, now
         mine.log = [(now - age, units) for age, units in need.log]
@@ -263,7 +268,7 @@ class Ledger:
         if not calls or holder not in active:
             return 0.0, 0.0, 0
         most, per = min(one.need.n for one in active.values()), mine.need.per
-        n = most * (1 - self._reserve)
+        n = max(most * (1 - self._reserve), min(most, 1.0))
         if now < cell.elsewhere_until and per > QUIET:
             n = min(n, most - cell.elsewhere)
         left = kept(n)
@@ -372,4 +377,4 @@ def _beyond(need: QuotaNeed, left: float, seconds: float) -> Want:
 
 def _margin(n: float, per: float) -> float:
     """How many units of a window may be spent before it is stored."""
-    return max(0.05, min(1.0, _STORED / per)) * n
+    return min(n, max(1.0, 0.05 * n, _STORED / per * n))

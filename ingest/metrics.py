@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -62,7 +63,10 @@ governance_actions = _counter("governance_actions", "Actions attempted.", "actio
 
 
 class Worst:
-    """A gauge over many axes that shows the worst of them: the last writer must not hide the others."""
+    """A gauge over many axes that shows the worst of them: the last writer must not hide the others.
+
+    It is picked when it is asked for, which is seldom: each poll of each axis notes a value.
+    """
 
     def __init__(self, gauge: Gauge, pick: Callable[[Iterable[float]], float]) -> None:
         self._gauge, self._pick = gauge, pick
@@ -70,18 +74,21 @@ class Worst:
 
     def note(self, labels: tuple[str, ...], who: object, value: float) -> None:
         """Note the value of one axis."""
-        values = self._values.setdefault(labels, {})
+        values = self._values.get(labels)
+        if values is None:
+            values = self._values[labels] = {}
+            self._gauge.labels(*labels).set_function(partial(self._worst, values))
         values[who] = value
-        self._gauge.labels(*labels).set(self._pick(values.values()))
 
     def forget(self, labels: tuple[str, ...], who: object) -> None:
         """Leave an axis out from now on."""
         values = self._values.get(labels, {})
         values.pop(who, None)
-        if values:
-            self._gauge.labels(*labels).set(self._pick(values.values()))
-        elif self._values.pop(labels, None) is not None:
+        if not values and self._values.pop(labels, None) is not None:
             self._gauge.remove(*labels)
+
+    def _worst(self, values: dict[object, float]) -> float:
+        return self._pick(values.values())
 
 
 worst_cursor_age = Worst(cursor_age, max)

@@ -131,6 +131,7 @@ class Pace:
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_at = math.inf
         self._prune_above = 1024
+        self._looking = False
 
     @asynccontextmanager
     async def spend(
@@ -247,7 +248,7 @@ class Pace:
         self._shares.bind(None)
 
     def _ready(self, waiter: _Waiter, now: float) -> tuple[float, list[CellKey]]:
-        at = max(self._paused.get("", now), self._paused.get(waiter.api, now))
+        at = now
         short: list[CellKey] = []
         for need in waiter.needs:
             cell = self._cells.get(need.key)
@@ -258,9 +259,20 @@ class Pace:
             if then > now:
                 short.append(need.key)
             at = max(at, then)
-        return at, short
+        # After the shares: a grant may bring a pause.
+        return max(at, self._paused.get("", now), self._paused.get(waiter.api, now)), short
 
     def _pump(self) -> None:
+        """Look at the queue; a grant that comes while we look has us look again at the alarm."""
+        if self._looking:
+            return
+        self._looking = True
+        try:
+            self._let_through()
+        finally:
+            self._looking = False
+
+    def _let_through(self) -> None:
         """Let through who may go, best lane first; who waits for a cell keeps it from those behind."""
         now, soonest = self.clock.time(), math.inf
         kept: set[CellKey] = set()

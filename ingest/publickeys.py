@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 import aiohttp
 from yarl import URL
@@ -42,7 +43,7 @@ class PublicKeys:
     def __init__(self, fetch: Fetch, clock: Callable[[], float] = time.monotonic) -> None:
         self._fetch, self._clock = fetch, clock
         self._kept: dict[str, _Kept] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks = WeakValueDictionary[str, asyncio.Lock]()
 
     async def get(self, address: str, *, anew: bool = False) -> bytes:
         """Get what is at an address; `anew` passes over what was kept for longer than a minute.
@@ -50,12 +51,11 @@ class PublicKeys:
         Raises:
             UnfetchedError: It is not to be had, also for the next seconds.
         """
-        async with self._locks.setdefault(address, asyncio.Lock()):
+        lock = self._locks.setdefault(address, asyncio.Lock())
+        async with lock:
             now, kept = self._clock(), self._kept.get(address)
             if kept is None or now >= kept.until or (anew and now - kept.at >= _ANEW):
                 kept = await self._fetched(address, now)
-        if not self._locks[address].locked():
-            del self._locks[address]
         if kept.body is None:
             raise UnfetchedError("a public key is not to be had")
         return kept.body

@@ -70,8 +70,8 @@ class SeenWindow:
             end = start + int(count)
             into = self._buckets.get(int(bucket))
             if into is None:
-                for other in self._buckets.values():
-                    other.settle()
+                if (last := next(reversed(self._buckets.values()), None)) is not None:
+                    last.settle()
                 into = self._buckets[int(bucket)] = HashSet()
             into.update(hashes[start:end])
             oldest = min(int(bucket), int(bucket) if oldest is None else oldest)

@@ -26,6 +26,7 @@ Failure: TypeAlias = Literal["no http", "too large", "busy", "broken off", "crow
 _SWEEP_SECONDS: Final = 0.25
 _LINGER_SECONDS: Final = 1.0
 """How long a caller who is still sending has to read that it was refused."""
+_HANDSHAKE_SECONDS: Final = 3.0
 _MOST_PIPELINED, _MOST_UNREAD = 64, 64 * 1024
 """Requests that wait behind another on a connection; bytes of answers that their caller does not read."""
 
@@ -186,6 +187,8 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, text: bytes) -> None:
         """Read a header; those behind the body say nothing to us."""
         if self._request is None:
+            if len(self._raw) >= self._limits.headers:
+                raise _RefusedError
             self._raw.append((name, text))
 
     def on_headers_complete(self) -> None:
@@ -202,7 +205,7 @@ class Connection(asyncio.Protocol):
             not (modern or (parser.get_http_version() == "1.0" and coding is None))
             or (coding is not None and coding.lower() != "chunked")
             or (modern and "host" not in headers)
-            or (len(headers) < len(raw) and [name.lower() for name, _ in raw].count(b"host") > 1)
+            or (len(headers) < len(raw) and _twice(raw))
             or parser.should_upgrade()
         ):
             raise _RefusedError
@@ -270,6 +273,7 @@ class Connection(asyncio.Protocol):
         if self._request is not None:
             self._request.free()
         self._request, self._begun, self._deaf = None, False, True
+        self._url, self._raw = b"", []
         self._within(_LINGER_SECONDS)
         self._next()
 
@@ -323,6 +327,12 @@ class Connection(asyncio.Protocol):
             self._transport.write_eof()
 
 
+def _twice(raw: list[tuple[bytes, bytes]]) -> bool:
+    """Tell whether what decides on the request's place or end is there more than once."""
+    names = [name.lower() for name, _ in raw]
+    return names.count(b"host") > 1 or names.count(b"transfer-encoding") > 1
+
+
 class Server:
     """The connections of one port, never more than three quarters of the files that a process may open."""
 
@@ -330,8 +340,9 @@ class Server:
 
     def __init__(self, site: Site, limits: Limits = DEFAULTS) -> None:
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        if files != resource.RLIM_INFINITY:
-            limits = limits._replace(connections=min(limits.connections, files * 3 // 4))
+        most = files * 3 // 4
+        if files != resource.RLIM_INFINITY and most < limits.connections:
+            limits = limits._replace(connections=most, from_one=min(limits.from_one, max(1, most * 3 // 4)))
         self.site, self.limits = site, limits
         self.idle: dict[Connection, None] = {}
         self.date, self.stopping = b"", False
@@ -347,7 +358,8 @@ class Server:
             OSError: The address can't be had.
         """
         self.loop = asyncio.get_running_loop()
-        patience = self.limits.head_seconds if tls else None
+        # Connections count from the end of their handshake on.
+        patience = min(_HANDSHAKE_SECONDS, self.limits.head_seconds) if tls else None
         self._listening = await self.loop.create_server(
             lambda: Connection(self), host, port, ssl=tls, backlog=1024, ssl_handshake_timeout=patience
         )
@@ -377,7 +389,7 @@ class Server:
             rested = next(iter(self.idle), None)
             if rested is None:
                 return False
-            rested.part()
+            rested.part(now=True)
             self.left(rested)
         self._connections.add(connection)
         self._from[connection.address] += 1

@@ -23,10 +23,10 @@ from ingest.cluster import Cluster
 from ingest.consuming import Follower, Incoming, Membership, Place, ends
 from ingest.ledger import QUIET, RENEW, VALID, CellKey, Ledger, even, kept
 from ingest.pace import Clock, Lane, LoopClock, Pace
-from ingest.producing import BrokenError, Outgoing, RefusedError, Sender
+from ingest.producing import Outgoing, Sender
 from ingest.publish import Committer, StoppedError, Unit
 from ingest.state import PartitionState, key
-from ingest.tasks import ended
+from ingest.tasks import asked_to_stop, ended
 from ingest.windows import now_ms
 from schemas.control import Cursor, UnreadableRecordError, Wish
 from schemas.quota import QuotaAsk, QuotaGrant, QuotaHeard
@@ -36,6 +36,7 @@ _STORED: Final = ("@quota", "")
 _TO: Final = "to"
 _AGAIN_SECONDS: Final = 0.05
 _LATER_SECONDS: Final = 0.5
+_UNSURE_SECONDS = 0.2
 _log = structlog.get_logger(part="quota")
 
 
@@ -74,13 +75,16 @@ class Holder:
         new = place not in self._wanted
         self._wanted.add(place)
         share, used = self._in_force(place, now), self.pace.used(place) if self.pace else 0.0
-        if new or (now - self.asked_at >= _AGAIN_SECONDS and (share is None or self._short(share, used))):
+        lacks = share is None or self._short(share, used)
+        if (new and len(self._wanted) == 1) or (lacks and now - self.asked_at >= _AGAIN_SECONDS):
             self._miss(self)
             share = self._in_force(place, now)
         if share is not None:
             self._lack.pop(place, None)
             return share
-        since, base = self._lack.setdefault(place, (now, used))
+        since, base = self._lack.get(place, (now, used))
+        base = min(base, used)  # what has left the window is not to be had again without an owner
+        self._lack[place] = since, base
         if who != "governance" or now - since < RENEW or not kept(limit.n):
             return None
         return Share(base + kept(limit.n), even(limit.n, limit.per), limit.at_once and 1)
@@ -103,6 +107,10 @@ class Holder:
 
     def _now(self) -> float:
         return self.pace.clock.time() if self.pace else 0.0
+
+    def lose(self) -> None:
+        """Forget the shares: they are not to be counted on."""
+        self._shares = {}
 
     # ---- what the owner is told and tells
 
@@ -128,6 +136,7 @@ class Holder:
         self._heard = {place: one for place, one in self._heard.items() if one[1] + one[2].seconds > now}
         self._asked[self._number] = now
         needs = self.pace.needs(self._wanted)
+        self._wanted &= {(one.api, one.bucket, one.key) for one in needs}
         if self.closing:
             needs = [one.model_copy(update={"calls": 0, "want": (0.0, 0.0, 0.0, 0.0)}) for one in needs]
         for need in needs:
@@ -135,6 +144,7 @@ class Holder:
                 place = (need.api, need.bucket, need.key)
                 self._wanted.discard(place)
                 self._shares.pop(place, None)
+                self._lack.pop(place, None)
                 self._given_back[place] = self._number
         heard = [
             one.model_copy(update={"seconds": one.seconds - now + at}) for _, at, one in self._heard.values()
@@ -199,16 +209,35 @@ class Owned:
         asks, self._asks = self._asks, []
         found: list[Outgoing] = []
         for ask in asks:
-            if (ledger := self._ledger(ask.connector, ask.incarnation)) is not None:
-                # What was spent here is told before the others' asks are weighed, and cut back after.
-                near = list(self._near.get(ask.connector, ()))
-                for one in near:
-                    self._renew(one)
-                names = ledger.hear(ask, self._budget.now())
-                for one in near:
-                    self._renew(one)
-                found += self._grants(ledger, ask.connector, names)
+            try:
+                found += self._answer(ask)
+            except Exception:  # noqa: BLE001 one holder's ask is not the others'
+                _log.exception("quota ask passed over", connector=ask.connector)
         return found
+
+    def _answer(self, ask: QuotaAsk) -> list[Outgoing]:
+        ledger = self._ledger(ask.connector, ask.incarnation)
+        if ledger is None:
+            return []
+        # What was spent here is told before the others' asks are weighed, and cut back after.
+        near = list(self._near.get(ask.connector, ()))
+        for one in near:
+            self._renew(one)
+        names = ledger.hear(ask, self._budget.now())
+        for one in near:
+            self._renew(one)
+        self._save(ledger, ask.connector)
+        return self._grants(ledger, ask.connector, names)
+
+    def resumed(self) -> None:
+        """Begin anew, if another may have owned it meanwhile: what that one granted may be in force."""
+        if self._budget.sure(self, QUIET):
+            return
+        self._began, self._owner = self._budget.now(), uuid4().hex
+        self._known |= set(self._state.wishes)
+        self._ledgers.clear()
+        for one in [one for holders in self._near.values() for one in holders]:
+            one.lose()
 
     def tick(self) -> None:
         """Let what lacks a share here look again."""
@@ -236,10 +265,13 @@ class Owned:
         if holder.name in names:
             holder.apply(ledger.grant(holder.name, self._budget.now()))
         self._budget.send(self._grants(ledger, holder.wish.name, names))
-        if ledger.unsaved and holder.wish.name not in self._storing:
-            task = asyncio.create_task(self._store(holder.wish, ledger))
-            self._storing[holder.wish.name] = task
-            task.add_done_callback(lambda _: self._storing.pop(holder.wish.name))
+        self._save(ledger, holder.wish.name)
+
+    def _save(self, ledger: Ledger, name: str) -> None:
+        """Store what is spent, once too much of it is not: whoever spent it."""
+        if ledger.unsaved and name not in self._storing and (wish := self._state.wishes.get(name)):
+            self._storing[name] = asyncio.create_task(self._store(wish, ledger))
+            self._storing[name].add_done_callback(lambda _: self._storing.pop(name))
 
     def _ledger(self, name: str, incarnation: str) -> Ledger | None:
         wish = self._state.wishes.get(name)
@@ -358,18 +390,28 @@ class Budget:
         while True:
             await self._doubt.wait()
             self._doubt.clear()
-            one = next(iter(self._owned.values()), None)
-            if one is None:
-                continue
-            asked_at = self.now()
-            stale = asked_at - self._sure.get(one.partition, -QUIET) >= RENEW / 2
-            if stale and await one.membership.holds(one.partition):
-                self._sure |= dict.fromkeys(one.membership.assigned, asked_at)
-            for each in list(self._owned.values()):
-                if self.sure(each, RENEW):
-                    self.send(each.answers())
-                each.tick()
-            await self._clock.sleep(0.01)
+            try:
+                sure = await self._look()
+            except Exception:  # noqa: BLE001 nothing would be granted any more
+                _log.exception("quota can't be granted")
+                sure = False
+            await self._clock.sleep(0.01 if sure else _UNSURE_SECONDS)
+
+    async def _look(self) -> bool:
+        """Grant what is ours; tell whether that is sure. One that we are losing answers for no other."""
+        found = (one for one in self._owned.values() if one.partition in one.membership.assigned)
+        one = next(found, None)
+        if one is None:
+            return False
+        asked_at = self.now()
+        stale = asked_at - self._sure.get(one.partition, -QUIET) >= RENEW / 2
+        if stale and await one.membership.holds(one.partition):
+            self._sure |= dict.fromkeys(one.membership.assigned, asked_at)
+        for each in list(self._owned.values()):
+            if self.sure(each, RENEW):
+                self.send(each.answers())
+            each.tick()
+        return self.sure(one, RENEW)
 
     async def _run(self) -> None:
         """Write until cancelled, and ask each second for those who want something."""
@@ -379,9 +421,13 @@ class Budget:
                 async with Sender(self._cluster, "budget", compression_type=None) as sender:
                     while True:
                         await self._round(sender)
-            except (BrokenError, RefusedError) as error:
-                _log.warning("quota can't be asked for", why=str(error))
-                await self._clock.sleep(_LATER_SECONDS)
+            except asyncio.CancelledError:
+                if asked_to_stop():
+                    raise
+            except Exception as error:  # noqa: BLE001 nobody here would have a share any more
+                _log.warning("quota can't be asked for", why=str(error) or type(error).__name__)
+            self._some.set()
+            await self._clock.sleep(_LATER_SECONDS)
 
     async def _round(self, sender: Sender) -> None:
         waiting = any(one.active for one in self._holders.values())

@@ -93,7 +93,8 @@ class Store:
             async with asyncio.TaskGroup() as group:
                 while True:
                     await turns.acquire()
-                    await self._some.wait()
+                    while not self._rounds:  # given up, it may be, between the sign and our turn
+                        await self._some.wait()
                     round_ = self._rounds.popleft()
                     if not self._rounds:
                         self._some.clear()

@@ -13,7 +13,7 @@ from ingest.inbox import InboxWorker
 from ingest.own import Ownership, check, fenced
 from ingest.producing import BrokenError, FencedError, Outgoing, Transactions
 from ingest.publish import Bytes, Committer, StoppedError, Unit
-from ingest.shares import Budget
+from ingest.shares import Budget, Owned
 from ingest.state import STATUS, PartitionState, key
 from ingest.tasks import ended
 from schemas.control import Status, Wish
@@ -35,6 +35,7 @@ class Tenure:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._wishes = asyncio.Event()
         self._committer: Committer | None = None
+        self._quota: Owned | None = None
         self._state = PartitionState(partition)
         self.started = asyncio.Event()
         self._log = structlog.get_logger(part="tenure", partition=partition)
@@ -46,6 +47,8 @@ class Tenure:
 
     def resume(self) -> None:
         """Go on with the same producer: it was not fenced, so nobody was in between."""
+        if self._quota is not None:
+            self._quota.resumed()
         if self._committer is not None:
             self._committer.resume()
 
@@ -67,7 +70,7 @@ class Tenure:
         self._committer = committer = Committer(producer, self._cap)
         place = Place("connectors", self.partition)
         self._follower.follow(place, places.get(place, 0), self._wished)
-        quota = self._budget.own(state, committer, self._membership) if self._budget else None
+        quota = self._quota = self._budget.own(state, committer, self._membership) if self._budget else None
         if quota is not None:
             links = self._services.links.sharing(quota.holder)
             self._services = replace(self._services, links=links)

@@ -61,6 +61,10 @@ class _BusyError(Exception):
     """Nothing more can be fetched just now."""
 
 
+class _OddError(Exception):
+    """A query with more fields than any provider sends."""
+
+
 class Rates:
     """How many deliveries a second each address takes, with bursts of two seconds' worth."""
 
@@ -161,6 +165,8 @@ class Receiver:
             answer, outcome, provider = await self._answer(request, route)
         except _BusyError:
             answer, outcome = AGAIN, "busy"
+        except _OddError:
+            answer, outcome = REFUSED, "refused"
         except Exception as error:  # noqa: BLE001 nothing that a stranger sends may say more than a refusal
             answer, outcome = REFUSED, "failed"
             _log.warning("a request could not be handled", provider=provider, kind=type(error).__name__)
@@ -177,12 +183,13 @@ class Receiver:
 
     async def _answer(self, request: Request, route: Route | None) -> tuple[Answer, str, str]:
         """Decide on a request: what is answered, and what it is counted as."""
-        query = request.target.partition("?")[2]
-        asked = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=100)) if query else {}
         body = bytes(request.body)
-        delivery = Delivery(request.method, request.headers, asked, body, peer=request.peer)
+        delivery = Delivery(request.method, request.headers, _query(request.target), body, peer=request.peer)
         found = await self._admitted(route, delivery)
         if found is None and (later := await self._learned(_place(request.target), route)) is not None:
+            if request.size > len(body):  # not kept, as nobody knew the address yet
+                self._miss(later)
+                return AGAIN, "busy", later.wish.provider
             found, route = await self._admitted(later, delivery), later
         if found is None or route is None:
             return REFUSED, "refused", ""
@@ -307,6 +314,14 @@ class Receiver:
                     future = self._store.put(_nudging(route.wish, feed))
                     if future is None or await future != "stored":
                         self._miss(route)
+
+
+def _query(target: str) -> dict[str, str]:
+    query = target.partition("?")[2]
+    try:
+        return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=100)) if query else {}
+    except ValueError:
+        raise _OddError from None
 
 
 def _nudging(wish: Wish, feed: str) -> Outgoing:

@@ -1,6 +1,6 @@
 """Our records on `budget`: what holders of a provider's quota ask for, and what its owner grants."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.control import Record
 
@@ -18,13 +18,13 @@ class QuotaNeed(BaseModel):
     api: str
     bucket: str
     key: str = ""
-    n: float
-    per: float
+    n: float = Field(ge=0)
+    per: float = Field(gt=0)
     at_once: int | None = None
     want: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    least: float = 1.0
-    calls: int = 0
-    busy: int = 0
+    least: float = Field(default=1.0, ge=0)
+    calls: int = Field(default=0, ge=0)
+    busy: int = Field(default=0, ge=0)
     log: tuple[tuple[float, float], ...] = ()
 
 

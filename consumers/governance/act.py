@@ -103,6 +103,10 @@ class Attempt:
         self.seen = plain(await self._look())
         steps = self._plan(self.seen)
         if begun:
+            # What was done though its result was not kept is done, for the undo as well.
+            left = {one.do for one in steps}
+            done = {one.do: None for one in self.record.plan if one.do not in left}
+            self.record = self.record.model_copy(update={"results": {**done, **self.record.results}})
             return await self._through(steps) if steps else self._finished()
         if not steps:
             return verdicts.already()

@@ -234,3 +234,43 @@ async def test_a_link_that_closes_gives_back_what_it_held() -> None:
     await clock.advance(5.0)
     assert len(scene.log) == 100
     await closed([second], tasks)
+
+
+async def test_a_pause_elsewhere_does_not_upset_who_waits() -> None:
+    """Groups that wait for a share while another api rests get it together, each once."""
+    clock = TestClock()
+    scene = Scene(clock)
+    pace, got = scene.near(), list[str]()
+    limits = {"b": Limit(100, 1.0, scope="axis")}
+
+    async def one(axis: str) -> None:
+        async with pace.spend("y", limits, axis=axis):
+            got.append(axis)
+
+    tasks = [asyncio.ensure_future(one("0"))]
+    await clock.advance(0.1)
+    pace.pause(20.0, "x")
+    scene.is_sure = False
+    await clock.advance(5.0)
+    tasks += [asyncio.ensure_future(one(str(number))) for number in range(1, 6)]
+    await clock.advance(0.5)
+    scene.is_sure = True
+    pace.wake()
+    await clock.advance(3.0)
+    assert sorted(got) == ["0", "1", "2", "3", "4", "5"]
+    await closed([pace], tasks)
+
+
+async def test_what_a_holder_elsewhere_spends_is_stored() -> None:
+    """A holder that spends alone is not held to what may be lost: its totals are stored for it."""
+    clock = TestClock()
+    scene = Scene(clock)
+    holder, pace = scene.far()
+    tasks = scene.calls(pace, 300)
+    for _ in range(120):
+        await clock.advance(0.5)
+        scene.deliver(holder)
+    spent = sum(units for at, units, _ in scene.log if at >= scene.clock.time() - 60.0)
+    assert scene.stored
+    assert spent > 40  # 16 without: what a crash may lose
+    await closed([pace], tasks)

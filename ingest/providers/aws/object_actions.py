@@ -83,9 +83,10 @@ class _Object(NamedTuple):
             marks = {"KeyMarker": self.key, "VersionIdMarker": reply["NextVersionIdMarker"]}
 
     async def marker(self) -> str | None:
-        """Name the delete marker that hides it."""
-        found = [one async for one in self.versions() if one["marker"] and one["IsLatest"]]
-        return str(found[0]["VersionId"]) if found else None
+        """Name the delete marker that hides it; one over nothing, as its versions expired, hides nothing."""
+        found = [one async for one in self.versions()]
+        hiding = next((one for one in found if one["marker"] and one["IsLatest"]), None)
+        return str(hiding["VersionId"]) if hiding and not all(one["marker"] for one in found) else None
 
     @property
     def shelf(self) -> str:
@@ -161,10 +162,23 @@ class _Mover(Action["Aws"]):
             case "set-acl":
                 await set_grants(p, one.place, one.key, data["grants"])
             case "drop":
-                await (await one.shelved(data["key"])).call("delete_object")
+                await self._drop_copy(one, await one.shelved(data["key"]))
             case _:
                 raise Refused(f"there is no step {step.do}")
         return None
+
+    async def _drop_copy(self, one: _Object, copy: _Object) -> None:
+        """Delete a copy whose original is back; it may be the last there is.
+
+        Raises:
+            Changed: The original is not there, or another.
+        """
+        kept, there = await copy.head(), await one.head()
+        if kept is None:
+            return
+        if there is None or there["size"] != kept["size"]:
+            raise Changed("the object is not back as it was: its quarantined copy stays")
+        await copy.call("delete_object")
 
     async def _copy_back(self, one: _Object, copy: _Object, tags: Json) -> None:
         """Bring a copy back, with the tags given or, for None, those it has but ours."""

@@ -102,13 +102,18 @@ class RemoveAdminRole(OnUser):
         if any(one["limited"] for one in gone):
             return None
         return [
-            Step(f"give:{one['type']}:{one['role'] or ''}", f"give back {one['type']}", _again(one))
+            Step(
+                f"give:{one['type']}:{one['role'] or ''}:{one['set'] or ''}",
+                f"give back {one['type']}",
+                _again(one),
+            )
             for one in gone
         ]
 
 
-def _what(role: Json) -> tuple[str, str | None]:
-    return role["type"], role.get("role")
+def _what(role: Json) -> tuple[str, str | None, str | None]:
+    """Tell roles apart: a custom one may be held on several sets of resources."""
+    return role["type"], role.get("role"), role.get("resource-set") or role.get("set")
 
 
 def _again(role: Json) -> Json:
@@ -121,7 +126,7 @@ async def _kept(p: Org, uid: str, role: Json) -> Json:
     if role["type"] == "APP_ADMIN":
         path = f"/api/v1/users/{uid}/roles/{role['id']}/targets/catalog/apps"
         limited = limited or bool((await p.http.call("users", "GET", path)).json)
-    kind, custom = _what(role)
+    kind, custom, _ = _what(role)
     return {
         "id": role["id"],
         "type": kind,

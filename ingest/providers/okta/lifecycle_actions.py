@@ -11,7 +11,7 @@ from typing import ClassVar, Final
 from ingest.provider import Json, NotAllowed, Ref, Refused, Step
 from ingest.providers.okta.reads import stamp
 from ingest.providers.okta.settings import Org
-from ingest.providers.okta.target import OnUser, spare_the_last_admin, user_of
+from ingest.providers.okta.target import ALIVE, OnUser, spare_the_last_admin, user_of
 
 LATELY: Final = timedelta(minutes=5)
 
@@ -32,7 +32,7 @@ class Lifecycle(OnUser):
     async def seen(self, p: Org, user: Json, options: Json) -> Json:
         """Read the user's status."""
         del options
-        if self._grave:
+        if self._grave and user["status"] in ALIVE:  # who can't sign in already is not lost by it
             await spare_the_last_admin(p, user["id"])
         return {"status": user["status"], "login": (user.get("profile") or {}).get("login")}
 

@@ -11,7 +11,7 @@ from ingest.providers.okta.reads import onward_of
 from ingest.providers.okta.settings import Org
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{3,64}")
-_ALIVE: Final = frozenset({"ACTIVE", "PASSWORD_EXPIRED", "LOCKED_OUT", "RECOVERY"})
+ALIVE: Final = frozenset({"ACTIVE", "PASSWORD_EXPIRED", "LOCKED_OUT", "RECOVERY"})
 
 
 class OnUser(Action[Org]):
@@ -105,4 +105,4 @@ async def _is_super(p: Org, uid: str) -> bool:
 
 
 async def _is_alive(p: Org, uid: str) -> bool:
-    return (await p.http.call("users", "GET", f"/api/v1/users/{uid}")).json.get("status") in _ALIVE
+    return (await p.http.call("users", "GET", f"/api/v1/users/{uid}")).json.get("status") in ALIVE

@@ -156,6 +156,30 @@ async def test_quarantine_and_undo(site: Site, versioned: bool, key: str) -> Non
     assert len(back) == len(grants)
 
 
+async def test_undo_after_the_hidden_version_expired(site: Site) -> None:
+    """A delete marker over nothing hides nothing: the quarantined copy, the last there is, comes back."""
+    await site.version()
+    await site.put("k")
+    before, done = await taken(BY_NAME["quarantine"], site.p, site.target("k"))
+    versions = (await site.s3.list_object_versions(Bucket=site.bucket))["Versions"]
+    for one in versions:  # as a lifecycle rule for noncurrent versions does
+        await site.s3.delete_object(Bucket=site.bucket, Key="k", VersionId=one["VersionId"])
+    await undone(BY_NAME["quarantine"], site.p, site.target("k"), before, done)
+    assert await site.body("k") == b"secret"
+    assert await site.keys(site.vault) == []
+
+
+async def test_a_copy_is_not_dropped_before_its_original_is_back(site: Site) -> None:
+    """Whatever was planned, the last copy stays while there is nothing in its place."""
+    await site.put("k")
+    _, done = await taken(BY_NAME["quarantine"], site.p, site.target("k"))
+    (copy,) = await site.keys(site.vault)
+    with pytest.raises(Changed, match="stays"):
+        await BY_NAME["restore"].do(site.p, site.target("k"), Step("drop", "", {"key": copy}))
+    assert await site.keys(site.vault) == [copy]
+    assert done
+
+
 async def test_quarantine_of_a_large_object(site: Site) -> None:
     """Above the limit of one copy the object goes in parts, with its metadata and tags."""
     body = bytes(range(256)) * 45_000
