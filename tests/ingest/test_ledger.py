@@ -210,7 +210,8 @@ def test_no_window_is_ever_exceeded(
             one = world.chance.choice([*world.holders, world.near])
             one.eager = world.chance.choice([0.0, 1.0, n / per / 3, 1e9])
         world.step()
-    assert world.fullest() <= n * (1 - reserve) + 1e-6
+    # Of a single call nothing can be reserved, or nobody ever had it.
+    assert world.fullest() <= max(n * (1 - reserve), min(n, 1.0)) + 1e-6
 
 
 @pytest.mark.parametrize(("n", "per"), [(4, 1.0), (10, 1.0), (100, 10.0), (60, 30.0), (150, 30.0)])
