@@ -31,6 +31,7 @@ class Config(BaseSettings):
         key: Keys that seal secrets, newest first, comma-separated, 32 bytes base64 each.
         session_seconds: How long a silent process keeps its work.
         in_flight_bytes: What may wait in memory for Kafka.
+        share_quota: Whether processes share a provider's quota by grants of its owner; else each spends it.
         ca_file: Certificates to trust for providers' hosts, beside the system's.
         public_url: Where providers reach the receiver.
         receive_port: Where the receiver listens; 0: a free port, shown at the start.
@@ -74,6 +75,7 @@ class Config(BaseSettings):
     metrics_port: int = Field(default=0, ge=0, le=65535)
     session_seconds: float = Field(default=10.0, ge=1.0, le=300.0)
     in_flight_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+    share_quota: bool = False
     scanners: int = Field(default=2, ge=1, le=64)
 
     @model_validator(mode="after")

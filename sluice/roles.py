@@ -84,11 +84,11 @@ async def shared(config: Config, cluster: Cluster, roles: Sequence[str]) -> Asyn
     keyring = Keyring.of(config)
     links = Links(keyring, elsewhere=directory.elsewhere, ca_file=config.ca_file)
     budget = Budget(cluster, follower)
-    lent = links.sharing(budget.holder)
+    lent = links.sharing(budget.holder) if config.share_quota else links
     connections = Connections(lent, directory, lambda wish: BorrowedTokens(cluster, keyring, wish))
     try:
         await directory.start()
-        if not set(roles) <= {"receive"}:
+        if config.share_quota and not set(roles) <= {"receive"}:
             await budget.start()
         yield Shared(cluster, config, keyring, follower, directory, links, connections, budget)
     finally:
@@ -157,7 +157,7 @@ async def _start(role: str, common: Shared, stack: AsyncExitStack) -> Running:
     if role == "ingest":
         worker = config.worker or f"{socket.gethostname()}-{os.getpid()}"
         services = Services(cluster, common.links, common.keyring, WallClock(), worker, config.public_url)
-        return ingest(services, common.follower, common.budget)
+        return ingest(services, common.follower, common.budget if common.config.share_quota else None)
     if role == "receive":
         fetch = await stack.enter_async_context(fetching(config))
         registry = Registry(cluster, common.follower, common.directory, common.keyring, common.links.kind)
