@@ -28,7 +28,7 @@ demo: setup
 # First what needs no Kafka, on all cores; then what does, a broker a file; last what kills and times processes.
 test: test-fast
 	$(BIN)/pytest -n auto --dist loadfile -m "(kafka or slow) and not chaos"
-	$(BIN)/pytest -m chaos
+	$(BIN)/pytest -m "chaos and not quiet"
 
 test-fast: setup-dev
 	$(BIN)/pytest -n auto --dist loadfile -m "not kafka and not chaos and not slow"
@@ -37,6 +37,7 @@ test-fast: setup-dev
 CYCLES ?= 100
 SEED ?= 1
 chaos: setup-dev
+	$(BIN)/pytest -m quiet
 	$(BIN)/python -m tests.chaos.run --cycles $(CYCLES) --seed $(SEED)
 
 check: setup-dev

@@ -19,7 +19,7 @@ from ingest.producing import Outgoing
 from schemas.control import Wish
 from sluice.broker import Broker
 
-pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(170)]
+pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.quiet, pytest.mark.timeout(170)]
 _WORKER = Path(__file__).with_name("spender.py")
 LIMITS = {"quick": (20.0, 1.0), "slow": (120.0, 20.0)}
 """As the workers declare them."""
