@@ -78,7 +78,7 @@ class Tenure:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(committer.run())
-                group.create_task(self._gap(committer))
+                group.create_task(self._gap())
                 group.create_task(
                     InboxWorker(
                         self._services.cluster, state, committer, self._follower, self._connectors
@@ -102,14 +102,13 @@ class Tenure:
             self._state.wish(record)
         self._wishes.set()
 
-    async def _gap(self, committer: Committer) -> None:
+    async def _gap(self) -> None:
         """Say so if the inbox no longer has what we had not read."""
         place = Place("inbox", self.partition)
         found = await ends(self._services.cluster, [place])
         if self._state.inbox.offset > found.get(place, 0):
             self._log.error("the inbox is shorter than our position in it: was the topic made anew?")
             self._state.inbox = self._state.inbox.model_copy(update={"offset": 0})
-        del committer
 
     # ---- connectors
 

@@ -113,7 +113,7 @@ class AwsPractice:
 
     async def happen(self) -> Happened:
         """Nothing is pushed to an address."""
-        raise NotImplementedError
+        raise AssertionError("AWS has no hook that something could be pushed to")
 
     async def registrations(self) -> Mapping[str, str]:
         """List the notifications of all buckets."""
